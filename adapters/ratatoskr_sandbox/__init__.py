@@ -1,0 +1,1 @@
+"""The Yggdrasil sandbox: a small honest platform to build clients against."""

@@ -1,0 +1,1 @@
+"""Stores that remember outcomes for at-most-once execution."""

@@ -1,0 +1,1 @@
+"""Ratatoskr over WebSocket, on asyncio."""

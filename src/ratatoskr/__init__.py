@@ -1,0 +1,1 @@
+"""Ratatoskr: a business protocol as a pure state machine."""
