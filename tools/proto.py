@@ -150,11 +150,17 @@ def generate(full: descriptor_pb2.FileDescriptorSet) -> dict[str, str]:
 
 
 def _package(own: descriptor_pb2.FileDescriptorSet) -> str:
-    """The package's __init__: every message and enum under one roof."""
+    """The package's __init__: every message, enum and value under one roof."""
     names: list[str] = []
     lines = ['"""The messages of the wire, generated from proto/ratatoskr/v1. Do not edit."""', ""]
     for file in own.file:
-        exported = sorted([*(message.name for message in file.message_type), *(enum.name for enum in file.enum_type)])
+        exported = sorted(
+            [
+                *(message.name for message in file.message_type),
+                *(enum.name for enum in file.enum_type),
+                *(value.name for enum in file.enum_type for value in enum.value),
+            ]
+        )
         module = Path(file.name).stem
         lines += [f"from ratatoskr.v1.{module}_pb2 import (", *(f"    {name}," for name in exported), ")"]
         names += exported
