@@ -65,5 +65,11 @@ class SecretKeys:
         """Both secrets, 64 bytes. Whoever reads them is this identity."""
         return self._secret
 
+    def __eq__(self, other: object) -> bool:
+        return self.public == other.public if isinstance(other, SecretKeys) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.public)
+
     def __repr__(self) -> str:
         return f"<SecretKeys kid={self.kid.hex()[:16]}>"

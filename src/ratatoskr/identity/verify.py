@@ -49,7 +49,8 @@ SMALL_ORDER_EXCHANGE_KEYS = frozenset(u.to_bytes(KEY_BYTES, "little") for u in (
 
 class KeyRefused(ProtocolFault):
     """These bytes are no public key that anyone may use. Rules: ``key.length``, ``key.canonical``, ``key.small_order``,
-    ``key.curve``."""
+    ``key.curve``.
+    """
 
     def __init__(self, rule: str, detail: str) -> None:
         super().__init__(Fault.REFUSED, rule, detail)
