@@ -38,7 +38,7 @@ MAX_SERVER_NAME_BYTES: Final = 255
 
 _MAGIC: Final = b"RTSK"
 _H1: Final = Struct(">4sBHB")
-_SERVER_NAME: Final = re.compile(rb"[a-z0-9._:-]{1,255}")
+_SERVER_NAME: Final = re.compile(r"[a-z0-9._:-]{1,255}")
 
 MakePayload: TypeAlias = Callable[[bytes], bytes]
 """From the transcript hash h, B ‖ signature."""
@@ -65,12 +65,11 @@ def encode_h1(suite_id: int, server_name: str) -> bytes:
     A server name is 1 to 255 characters out of ``a-z 0-9 . - _ :``, so that host names and addresses fit; anything else
     raises :class:`LocalProtocolError`.
     """
-    name = server_name.encode("utf-8")
-    if not _SERVER_NAME.fullmatch(name):
+    if not _SERVER_NAME.fullmatch(server_name):
         raise LocalProtocolError(
             f"{server_name!r} is no server name: use 1 to 255 of the characters a-z, 0-9, '.', '-', '_' and ':'"
         )
-    return _H1.pack(_MAGIC, VERSION, suite_id, len(name)) + name
+    return _H1.pack(_MAGIC, VERSION, suite_id, len(server_name)) + server_name.encode("ascii")
 
 
 def parse_h1(body: bytes) -> tuple[H1, bytes]:
@@ -83,10 +82,10 @@ def parse_h1(body: bytes) -> tuple[H1, bytes]:
     if version != VERSION:
         raise refused("handshake.version", f"the client speaks version {version}, this server {VERSION}")
     end = _H1.size + length
-    name = body[_H1.size : end]
+    name = body[_H1.size : end].decode("latin-1")
     if len(name) < length or not _SERVER_NAME.fullmatch(name):
         raise refused("handshake.server-name", "the server name is cut short or has other characters than allowed")
-    return H1(suite_id, name.decode("ascii")), body[end:]
+    return H1(suite_id, name), body[end:]
 
 
 def first_message_bytes(suite: Suite, server_name_bytes: int = MAX_SERVER_NAME_BYTES) -> int:

@@ -122,7 +122,7 @@ class RecordReader:
             self._start = 0
             grown += data
 
-    def next(self, limit: Callable[[int], int | None]) -> tuple[RecordType, bytes, bytes] | None:
+    def next(self, limit: Callable[[RecordType], int | None]) -> tuple[RecordType, bytes, bytes] | None:
         """The type, the header and the body of the next record; None while it is not whole.
 
         ``limit`` maps a type to the longest body, in bytes, that it may have now, and to None when it may not come

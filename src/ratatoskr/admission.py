@@ -1,0 +1,177 @@
+"""Admission: the messages of the handshake, between bytes and values.
+
+The payloads of the second and third handshake message and of the CONNECTION_RESPONSE record are read here, with every
+field checked; what they mean for keys and states is the connection's business. The transcript hash comes in as bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from ratatoskr import v1
+from ratatoskr.errors import Failure, Fault, LocalProtocolError, ProtocolFault
+from ratatoskr.identity.verify import signed_input
+from ratatoskr.limits import Limits
+from ratatoskr.messages import MessageType
+from ratatoskr.messages.canonical import is_canonical
+from ratatoskr.messages.envelopes import failure_from_error, failure_to_error
+
+PROTOCOL_VERSION = 1
+SERVER_AUTH = b"ratatoskr-v1 server-auth"
+DEVICE_AUTH = b"ratatoskr-v1 device-auth"
+MAX_TOKEN_BYTES = 4096
+_ANSWER_MULTIPLE = 512
+_CONNECT_OPERATION = 1
+
+M = TypeVar("M", bound=Message)
+
+
+def transcript_bytes(label: bytes, h: bytes, payload: bytes) -> bytes:
+    """What sigS and sigC sign: the transcript hash before the payload, and the payload's hash."""
+    return signed_input(label, h, sha256(payload).digest())
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHello:
+    """The server's part of the second message. Times in seconds, ``time`` since the epoch."""
+
+    chain: tuple[v1.IdentityCertificate, ...]
+    time: float
+    request_bytes: int
+    accept_timeout: float
+
+    def encode(self) -> bytes:
+        """B2."""
+        return v1.ServerHello(
+            chain=self.chain,
+            time_ms=int(self.time * 1000),
+            request_bytes=self.request_bytes,
+            accept_timeout_ms=int(self.accept_timeout * 1000),
+        ).SerializeToString(deterministic=True)
+
+    @classmethod
+    def decode(cls, data: bytes) -> ServerHello:
+        """Read B2. Raises ProtocolFault."""
+        message = _parse(v1.ServerHello, data)
+        _require(0 < message.accept_timeout_ms <= 3600_000, "the server's accept timeout is not from 1 ms to an hour")
+        _require(message.request_bytes >= 1024, "the server reads no connection request of useful length")
+        return cls(
+            tuple(message.chain), message.time_ms / 1000, message.request_bytes, message.accept_timeout_ms / 1000
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRequest:
+    """The client's part of the third message. ``offered_limits`` is what the client is willing to receive."""
+
+    chain: tuple[v1.IdentityCertificate, ...]
+    suites: tuple[int, ...]
+    versions: tuple[int, ...]
+    token: bytes
+    limits: v1.SessionLimits
+
+    def encode(self, nonce: bytes, issued_at_ms: int) -> bytes:
+        """B3: a RatatoskrRequest of type CONNECTION_REQUEST."""
+        payload = v1.ConnectionRequest(
+            chain=self.chain, suites=self.suites, versions=self.versions, token=self.token, limits=self.limits
+        ).SerializeToString(deterministic=True)
+        return v1.RatatoskrRequest(
+            type=v1.MESSAGE_TYPE_CONNECTION_REQUEST,
+            operation=_CONNECT_OPERATION,
+            nonce=nonce,
+            issued_at_ms=issued_at_ms,
+            payload=payload,
+        ).SerializeToString(deterministic=True)
+
+    @classmethod
+    def decode(cls, data: bytes) -> ConnectionRequest:
+        """Read B3. Raises ProtocolFault."""
+        request = _parse(v1.RatatoskrRequest, data)
+        _require(
+            (request.type, request.operation) == (MessageType.CONNECTION_REQUEST, _CONNECT_OPERATION),
+            "the third message is no connection request",
+        )
+        _require(len(request.nonce) == 16, "the nonce has not 16 bytes")
+        message = _parse(v1.ConnectionRequest, request.payload)
+        _require(0 < len(message.suites) <= 16 and 0 < len(message.versions) <= 16, "no or too many suites or versions")
+        _require(len(message.token) <= MAX_TOKEN_BYTES, f"the token has more than {MAX_TOKEN_BYTES} bytes")
+        return cls(tuple(message.chain), tuple(message.suites), tuple(message.versions), message.token, message.limits)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionResponse:
+    """The server's answer: limits and retention (seconds), or a failure."""
+
+    limits: v1.SessionLimits | None
+    retention: float
+    failure: Failure | None
+
+    def encode(self) -> bytes:
+        """The plaintext of the CONNECTION_RESPONSE record, padded so that its length tells nothing."""
+        response = v1.RatatoskrResponse(
+            type=v1.MESSAGE_TYPE_CONNECTION_RESPONSE, operation=_CONNECT_OPERATION, last=True
+        )
+        if self.failure is not None:
+            response.error.CopyFrom(failure_to_error(self.failure))
+        else:
+            response.payload = v1.ConnectionResponse(
+                limits=self.limits, retention_ms=int(self.retention * 1000)
+            ).SerializeToString(deterministic=True)
+        answer = v1.ConnectionAnswer(response=response)
+        bare = answer.ByteSize()
+        answer.padding = bytes(-(bare + 3) % _ANSWER_MULTIPLE)
+        return answer.SerializeToString(deterministic=True)
+
+    @classmethod
+    def decode(cls, data: bytes) -> ConnectionResponse:
+        """Read the answer. Raises ProtocolFault."""
+        response = _parse(v1.ConnectionAnswer, data).response
+        _require(
+            (response.type, response.operation) == (MessageType.CONNECTION_RESPONSE, _CONNECT_OPERATION),
+            "the first record is no connection response",
+        )
+        if response.HasField("error"):
+            return cls(None, 0.0, failure_from_error(response.error))
+        message = _parse(v1.ConnectionResponse, response.payload)
+        return cls(message.limits, message.retention_ms / 1000, None)
+
+
+def announced(limits: Limits) -> v1.SessionLimits:
+    """What this side is willing to receive, as the peer is told."""
+    return v1.SessionLimits(
+        record_bytes=limits.record_bytes,
+        envelope_bytes=limits.envelope_bytes,
+        requests_open=limits.requests_open,
+        request_bytes_open=limits.request_bytes_open,
+    )
+
+
+def negotiate(own: Limits, theirs: v1.SessionLimits) -> Limits:
+    """What both sides obey. Raises ProtocolFault where the peer's announcement cannot be lived with."""
+    try:
+        return own.negotiated(
+            record_bytes=theirs.record_bytes,
+            envelope_bytes=theirs.envelope_bytes,
+            requests_open=theirs.requests_open,
+            request_bytes_open=theirs.request_bytes_open,
+        )
+    except LocalProtocolError as error:
+        raise ProtocolFault(Fault.REFUSED, "admission.limits", str(error)) from None
+
+
+def _parse(cls: type[M], data: bytes) -> M:
+    try:
+        message = cls.FromString(data)
+    except DecodeError:
+        raise ProtocolFault(Fault.REFUSED, "admission.malformed", f"these bytes are no {cls.DESCRIPTOR.name}") from None
+    _require(is_canonical(message, data), f"{cls.DESCRIPTOR.name} is not in its canonical encoding")
+    return message
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ProtocolFault(Fault.REFUSED, "admission.field", otherwise)

@@ -1,0 +1,76 @@
+"""The server's side of the handshake: what it says, whom it believes, how it answers."""
+
+from __future__ import annotations
+
+from ratatoskr.admission import (
+    DEVICE_AUTH,
+    PROTOCOL_VERSION,
+    SERVER_AUTH,
+    ConnectionRequest,
+    ConnectionResponse,
+    ServerHello,
+    announced,
+    negotiate,
+    transcript_bytes,
+)
+from ratatoskr.channel import Established, RecordType, ServerHandshake, encode_record
+from ratatoskr.config import Config
+from ratatoskr.connection.proof import prove
+from ratatoskr.errors import Failure, Fault, ProtocolFault
+from ratatoskr.identity import Role, VerifiedPeer
+from ratatoskr.timers import Now
+
+
+class ServerSide:
+    """Facts that the handshake brings, all from the third message on."""
+
+    peer: VerifiedPeer
+    established: Established
+    token: bytes
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._handshake = ServerHandshake(
+            static=config.identity.keys.exchange, suites=config.suites, entropy=config.entropy
+        )
+        self.m1_limit = self._handshake.m1_limit
+        """Longest first message, in bytes."""
+        self.limits = config.limits
+        self.decision_seconds = config.limits.accept_timeout
+        """How long the application may take to decide."""
+        self.failure: Failure | None = None
+        """Why the application rejected the request."""
+
+    def challenge(self, body: bytes, now: Now) -> bytes:
+        """Judge the first message; the second, as a record. Raises ProtocolFault."""
+        config = self._config
+        self._handshake.read_m1(body)
+        hello = ServerHello(
+            tuple(config.identity.wire_chain()), now.wall, config.limits.handshake_bytes, config.limits.accept_timeout
+        ).encode()
+        body = self._handshake.m2(lambda h: hello + config.identity.sign(transcript_bytes(SERVER_AUTH, h, hello)))
+        return encode_record(RecordType.M2, body)
+
+    def admit(self, body: bytes, now: Now) -> VerifiedPeer:
+        """Judge the third message: who the client is. Raises ProtocolFault."""
+        config = self._config
+        payload = self._handshake.read_m3(body)
+        request = ConnectionRequest.decode(payload.body)
+        peer = config.trust.judge(request.chain, roles={Role.DEVICE, Role.PROVIDER}, at=now.wall)
+        prove(peer, self._handshake.client_static, payload, DEVICE_AUTH)
+        if self._handshake.suite.id != request.suites[0] or PROTOCOL_VERSION not in request.versions:
+            raise ProtocolFault(
+                Fault.REFUSED, "admission.downgrade", "the suite in use is not the one that the client prefers"
+            )
+        self.limits = negotiate(config.limits, request.limits)
+        self.token = request.token
+        self.established = self._handshake.establish()
+        self.peer = peer
+        return peer
+
+    def answer(self, failure: Failure | None) -> bytes:
+        """Acceptance, or a rejection, as a record."""
+        self.failure = failure
+        limits = None if failure is not None else announced(self._config.limits)
+        response = ConnectionResponse(limits, self._config.retention, failure)
+        return self.established.send.protect(RecordType.RESPONSE, response.encode())

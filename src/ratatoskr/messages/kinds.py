@@ -1,0 +1,131 @@
+"""Kinds: what a message is about, and the policy that follows from it.
+
+A kind is a (message type, operation) with its request and response class and its policy. Type and operation are
+fields of the envelope, so the policy is known before a payload is parsed, and a gateway can enforce it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from ratatoskr.errors import LocalProtocolError
+
+Req = TypeVar("Req", bound=Message)
+Res = TypeVar("Res", bound=Message)
+
+CUSTOM_TYPES_FROM = 1000
+"""Message types below this belong to the protocol."""
+
+
+class MessageType(IntEnum):
+    """What a message is about; the numbers of ``ratatoskr.v1.MessageType``."""
+
+    CONNECTION_REQUEST = 1
+    CONNECTION_RESPONSE = 2
+    MARKETPLACE_REQUEST = 10
+    PAYMENT_REQUEST = 11
+    PROVIDER_REGISTRATION = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[Req, Res]):
+    """One operation of the protocol or of an application, typed by its request and response.
+
+    ``sealed``: requests and answers are delivered only under a verified seal. Otherwise they are *deferred*:
+    delivered on the channel's authentication, and sealed when their span closes.
+
+    ``once``: the operation is executed at most once. The name of the request field that holds the business key,
+    or True where callers pass ``key=``.
+    """
+
+    type: int
+    operation: int
+    name: str
+    request: type[Req]
+    response: type[Res]
+    sealed: bool = True
+    once: bool | str = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.type < 1 << 31 or not 0 < self.operation < 1 << 32:
+            raise LocalProtocolError(f"kind {self.name}: type must be from 1 to 2**31-1, operation from 1 to 2**32-1")
+        if self.once and not self.sealed:
+            raise LocalProtocolError(f"kind {self.name}: what executes at most once must be sealed")
+        if isinstance(self.once, str) and self.once not in self.request.DESCRIPTOR.fields_by_name:
+            raise LocalProtocolError(f"kind {self.name}: {self.request.DESCRIPTOR.name} has no field {self.once!r}")
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.type}/{self.operation})"
+
+    def key_in(self, message: Message) -> bytes | None:
+        """The business key that the request itself carries; None where it carries none."""
+        if not isinstance(self.once, str):
+            return None
+        value = getattr(message, self.once)
+        return (value if isinstance(value, bytes) else str(value).encode()) if value else None
+
+    def business_key(self, message: Message, key: str | bytes | None = None) -> bytes | None:
+        """The business key of a request: from the field that ``once`` names, or ``key``.
+
+        None for a kind that is not executed at most once. Raises LocalProtocolError where a key is needed and missing,
+        or given beside the field.
+        """
+        if isinstance(self.once, str):
+            if key is not None:
+                raise LocalProtocolError(f"{self.name} takes its key from the field {self.once}; leave key= out")
+            found = self.key_in(message)
+            if found is None:
+                raise LocalProtocolError(
+                    f"{self.name} runs at most once and needs a key: set {self.once} in the message"
+                )
+            return found
+        if key:
+            return key.encode() if isinstance(key, str) else key
+        if self.once:
+            raise LocalProtocolError(f'{self.name} runs at most once and needs a key: set once="field" or pass key=')
+        return None
+
+
+AnyKind = Kind[Any, Any]
+
+
+class KindRegistry:
+    """The kinds that one side knows. Immutable; ``registry | [kind]`` makes a larger one."""
+
+    __slots__ = ("_kinds",)
+
+    def __init__(self, kinds: Iterable[AnyKind] = ()) -> None:
+        table: dict[tuple[int, int], AnyKind] = {}
+        for kind in kinds:
+            known = table.setdefault((kind.type, kind.operation), kind)
+            if known != kind:
+                raise LocalProtocolError(f"{known} and {kind} have the same type and operation")
+        self._kinds = table
+
+    def get(self, type: int, operation: int) -> AnyKind | None:
+        """The kind, or None where it is not known here."""
+        return self._kinds.get((type, operation))
+
+    def __or__(self, more: Iterable[AnyKind]) -> KindRegistry:
+        return KindRegistry([*self, *more])
+
+    def __iter__(self) -> Iterator[AnyKind]:
+        return iter(self._kinds.values())
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    def __contains__(self, kind: object) -> bool:
+        return isinstance(kind, Kind) and self._kinds.get((kind.type, kind.operation)) == kind
+
+    def by_name(self, name: str) -> AnyKind:
+        """The kind of that name, in any letter case; LocalProtocolError names those that there are."""
+        for kind in self:
+            if kind.name == name.upper():
+                return kind
+        raise LocalProtocolError(f"no kind {name!r}; there are: {', '.join(sorted(k.name for k in self))}")

@@ -1,0 +1,303 @@
+"""MessageValidator: opens flights. Signature, nonce and schema are checked here, and nowhere else.
+
+All or nothing: a flight that breaks a session rule raises :class:`~ratatoskr.errors.ProtocolFault` and leaves the
+validator where it was. A payload that breaks a call rule is a message with a ``failure`` in place of its payload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+from google.protobuf.message import DecodeError, Message
+
+from ratatoskr import v1
+from ratatoskr.errors import Disposition, Failure, Status
+from ratatoskr.identity.verify import VerifyKey
+from ratatoskr.limits import Limits
+from ratatoskr.messages.canonical import is_canonical
+from ratatoskr.messages.chain import Direction, Position, leaf_prefix
+from ratatoskr.messages.envelopes import REQUEST_BYTE, RESPONSE_BYTE
+from ratatoskr.messages.kinds import AnyKind, KindRegistry, MessageType
+from ratatoskr.messages.nonces import NONCE_BYTES, business_nonce
+from ratatoskr.messages.rules import Rule
+from ratatoskr.messages.schema import CHECKS
+from ratatoskr.messages.seals import SIGNATURE_BYTES, SealContext
+from ratatoskr.messages.span import Evidence, SealedAt, Span
+from ratatoskr.messages.wire import shape_of
+
+METADATA_ENTRY_BYTES = 32
+"""Charged for each metadata entry beside its name and value."""
+PAYLOAD_FIELDS = 16 * 1024
+"""Fields of one payload, at all depths."""
+MAX_TIMEOUT_MS = 24 * 3600 * 1000
+
+_NO_NONCE = bytes(NONCE_BYTES)
+_FLIGHT = shape_of(v1.Flight)
+_ENVELOPES = {
+    REQUEST_BYTE: shape_of(v1.RatatoskrRequest),
+    RESPONSE_BYTE: shape_of(v1.RatatoskrResponse),
+}
+_RESPONSE_FIELDS = 256
+
+
+class Received:
+    """One valid message. ``payload`` is None exactly where ``failure`` is set (or the response carries an error)."""
+
+    __slots__ = ("envelope", "failure", "hop", "kind", "leaf", "message", "number", "payload", "span")
+
+    def __init__(
+        self,
+        number: int,
+        leaf: bytes,
+        envelope: bytes,
+        message: v1.RatatoskrRequest | v1.RatatoskrResponse,
+        kind: AnyKind | None,
+        span: Span,
+    ) -> None:
+        self.number = number
+        self.leaf = leaf
+        self.envelope = envelope
+        self.message = message
+        self.kind = kind
+        self.span = span
+        self.payload: Message | None = None
+        self.failure: Failure | None = None
+        self.hop: v1.Hop | None = None
+
+    @property
+    def evidence(self) -> Evidence:
+        """What the message becomes provable by."""
+        return Evidence(self.span, self.number, self.envelope)
+
+
+class OpenedFlight(NamedTuple):
+    """A flight that kept all session rules."""
+
+    messages: Sequence[Received]
+    ack: int
+    controls: Sequence[v1.Control]
+    sealed: Span | None
+    """The span that the flight's seal closed; None without a seal, or where nothing was unsealed."""
+
+
+class _Link(NamedTuple):
+    """One envelope with its place; what is known of it before the flight's seal is verified."""
+
+    leaf: bytes
+    envelope: bytes
+    message: v1.RatatoskrRequest | v1.RatatoskrResponse
+    kind: AnyKind | None
+
+
+class MessageValidator:
+    """The receiving end of one direction of a session.
+
+    ``verify_key`` is the sender's, ``own_kid`` the receiver's. ``position`` is where it stands; it moves with every
+    flight that opens. Usable alone.
+    """
+
+    __slots__ = ("_chain", "_context", "_kinds", "_limits", "_number", "_prefix", "_sealed", "_span", "_verify_key")
+
+    def __init__(
+        self,
+        verify_key: VerifyKey,
+        session_id: bytes,
+        direction: Direction,
+        kinds: KindRegistry,
+        limits: Limits,
+        position: Position | None = None,
+        *,
+        own_kid: bytes,
+    ) -> None:
+        self._verify_key = verify_key
+        self._context = SealContext(session_id, verify_key.kid, own_kid, direction)
+        self._prefix = leaf_prefix(session_id, direction)
+        self._kinds = kinds
+        self._limits = limits
+        self._number, self._chain, self._sealed = position or Position.start(session_id, direction)
+        self._span = Span(self._context, self._number + 1, self._chain)
+
+    @property
+    def position(self) -> Position:
+        """Last number, chain value there, last number under a seal."""
+        return Position(self._number, self._chain, self._sealed)
+
+    @property
+    def unsealed(self) -> int:
+        """Messages since the last seal."""
+        return self._number - self._sealed
+
+    def open(self, data: bytes) -> OpenedFlight:
+        """Open one flight. Raises ProtocolFault where a session rule is broken; then nothing has moved."""
+        flight = self._parse(data)
+        links, chain, needs_seal = self._link(flight.envelopes)
+        number = self._number + len(links)
+        seal = self._verify(flight.seal, number, chain) if flight.HasField("seal") else None
+        if needs_seal and seal is None:
+            raise Rule.SEAL_MISSING.broken(f"the flight that ends with message {number} has no seal and needs one")
+
+        span = self._span
+        span.leaves.extend([link.leaf for link in links])
+        messages = []
+        for at, (leaf, envelope, message, kind) in enumerate(links, self._number + 1):
+            received = Received(at, leaf, envelope, message, kind, span)
+            if isinstance(message, v1.RatatoskrRequest):
+                _open_request(received, message)
+            else:
+                _open_response(received, message)
+            messages.append(received)
+        for hop in flight.hops:
+            messages[hop.index].hop = hop
+
+        self._number, self._chain = number, chain
+        closed = None
+        if seal is not None:
+            span.seal = seal
+            self._sealed = number
+            closed = span if span.leaves else None
+            self._span = Span(self._context, number + 1, chain)
+        return OpenedFlight(messages, flight.ack, flight.controls, closed)
+
+    def _parse(self, data: bytes) -> v1.Flight:
+        limits = self._limits
+        if _FLIGHT.exceeds(data, 8 + 6 * limits.flight_messages + 6 * limits.controls):
+            raise Rule.FLIGHT_BUDGET.broken(f"{len(data)} bytes hold too many fields")
+        try:
+            flight = v1.Flight.FromString(data)
+        except DecodeError:
+            raise Rule.FLIGHT_MALFORMED.broken(f"{len(data)} bytes are no flight") from None
+        if flight.first_number != self._number + 1:
+            raise Rule.FLIGHT_NUMBER.broken(f"begins with {flight.first_number}; expected {self._number + 1}")
+        count = len(flight.envelopes)
+        if count > limits.flight_messages:
+            raise Rule.FLIGHT_COUNT.broken(f"{count} envelopes; the limit is {limits.flight_messages}")
+        if self._number - self._sealed + count > limits.span_messages:
+            raise Rule.SPAN_LENGTH.broken(f"{self.unsealed + count} messages since the last seal")
+        if len(flight.controls) > limits.controls:
+            raise Rule.FLIGHT_CONTROLS.broken(f"{len(flight.controls)} controls; the limit is {limits.controls}")
+        last = -1
+        for hop in flight.hops:
+            if not last < hop.index < count or hop.timeout_ms > MAX_TIMEOUT_MS:
+                raise Rule.FLIGHT_HOPS.broken(f"index {hop.index} after {last} of {count}, timeout {hop.timeout_ms} ms")
+            last = hop.index
+        return flight
+
+    def _link(self, envelopes: Sequence[bytes]) -> tuple[list[_Link], bytes, bool]:
+        """The envelopes parsed and linked behind the last one; the chain's new value; whether a seal is needed."""
+        prefix, number, chain = self._prefix, self._number, self._chain
+        limits, kinds = self._limits, self._kinds
+        longest = limits.envelope_bytes
+        needs_seal = False
+        links = []
+        for envelope in envelopes:
+            number += 1
+            if len(envelope) > longest:
+                raise Rule.ENVELOPE_LENGTH.broken(f"message {number}: {len(envelope)} bytes; the limit is {longest}")
+            message = _parse_envelope(number, envelope, limits)
+            kind = kinds.get(message.type, message.operation)
+            if kind is not None and kind.sealed:
+                needs_seal = True
+                if not is_canonical(message, envelope[1:]):
+                    raise Rule.ENVELOPE_CANONICAL.broken(f"message {number} is not in its canonical encoding")
+            leaf = sha256(prefix + number.to_bytes(8, "big") + envelope).digest()
+            chain = sha256(b"\2" + chain + leaf).digest()
+            links.append(_Link(leaf, envelope, message, kind))
+        return links, chain, needs_seal
+
+    def _verify(self, seal: v1.Seal, number: int, chain: bytes) -> SealedAt:
+        signature = seal.signature
+        if seal.signature_suite != self._context.signature_suite or len(signature) != SIGNATURE_BYTES:
+            raise Rule.SEAL_FORM.broken(f"suite {seal.signature_suite}, {len(signature)} bytes")
+        signed_at_ms = seal.signed_at_ms
+        if not self._verify_key.verify(signature, self._context.signed_bytes(number, chain, signed_at_ms)):
+            raise Rule.SEAL_SIGNATURE.broken(f"the seal at message {number} does not verify")
+        return SealedAt(signed_at_ms, signature)
+
+
+def _parse_envelope(number: int, envelope: bytes, limits: Limits) -> v1.RatatoskrRequest | v1.RatatoskrResponse:
+    form = envelope[0] if envelope else 0
+    body = envelope[1:]
+    if form not in _ENVELOPES:
+        raise Rule.ENVELOPE_FORM.broken(f"message {number} begins with {form}")
+    fields = 8 + 3 * limits.metadata_entries if form == REQUEST_BYTE else _RESPONSE_FIELDS
+    if _ENVELOPES[form].exceeds(body, fields):
+        raise Rule.ENVELOPE_BUDGET.broken(f"message {number} holds more than {fields} fields")
+    try:
+        if form == REQUEST_BYTE:
+            request = v1.RatatoskrRequest.FromString(body)
+            _check_request(number, request, limits)
+            return request
+        response = v1.RatatoskrResponse.FromString(body)
+        _check_response(number, response)
+        return response
+    except DecodeError:
+        raise Rule.ENVELOPE_MALFORMED.broken(f"message {number} does not parse") from None
+
+
+def _check_request(number: int, request: v1.RatatoskrRequest, limits: Limits) -> None:
+    if request.type <= MessageType.CONNECTION_RESPONSE:
+        raise Rule.REQUEST_TYPE.broken(f"message {number} has type {request.type}")
+    nonce = request.nonce
+    if len(nonce) != NONCE_BYTES or nonce == _NO_NONCE:
+        raise Rule.REQUEST_NONCE.broken(f"message {number} has a nonce of {len(nonce)} bytes, or of zeros")
+    metadata = request.metadata
+    if metadata:
+        size = sum(METADATA_ENTRY_BYTES + len(e.name.encode()) + len(e.value.encode()) for e in metadata)
+        if len(metadata) > limits.metadata_entries or size > limits.metadata_bytes:
+            raise Rule.REQUEST_METADATA.broken(f"message {number}: {len(metadata)} entries, charged {size} bytes")
+
+
+def _check_response(number: int, response: v1.RatatoskrResponse) -> None:
+    if len(response.request_leaf) != 32:
+        raise Rule.RESPONSE_LEAF.broken(f"message {number}: {len(response.request_leaf)} bytes")
+    if response.WhichOneof("result") is None:
+        raise Rule.RESPONSE_RESULT.broken(f"message {number} holds neither payload nor error")
+    if response.index or not response.last:
+        raise Rule.RESPONSE_UNARY.broken(f"message {number}: index {response.index}, last {response.last}")
+
+
+def _open_request(received: Received, request: v1.RatatoskrRequest) -> None:
+    kind = received.kind
+    if kind is None:
+        received.failure = Rule.KIND_UNKNOWN.failure(f"kind {request.type}/{request.operation} is not known here")
+        return
+    payload = _open_payload(request.payload, kind.request, kind)
+    if isinstance(payload, Failure):
+        received.failure = payload
+        return
+    if isinstance(kind.once, str):
+        key = kind.key_in(payload)
+        if key is None or request.nonce != business_nonce(kind.type, kind.operation, key):
+            received.failure = Rule.NONCE_KEY.failure(f"the nonce does not follow from {kind.once}")
+            return
+    received.payload = payload
+
+
+def _open_response(received: Received, response: v1.RatatoskrResponse) -> None:
+    kind = received.kind
+    if kind is None or response.HasField("error"):
+        return
+    payload = _open_payload(response.payload, kind.response, kind)
+    if isinstance(payload, Failure):
+        # The peer did something and answers nonsense: nobody knows what it did.
+        received.failure = Failure(Status.INTERNAL, "ANSWER_INVALID", str(payload), Disposition.MAYBE)
+        return
+    received.payload = payload
+
+
+def _open_payload(data: bytes, cls: type[Message], kind: AnyKind) -> Message | Failure:
+    """The payload, or why it is none."""
+    if shape_of(cls).exceeds(data, PAYLOAD_FIELDS):
+        return Rule.PAYLOAD_BUDGET.failure(f"{cls.DESCRIPTOR.name} holds more than {PAYLOAD_FIELDS} fields")
+    try:
+        payload = cls.FromString(data)
+    except DecodeError:
+        return Rule.PAYLOAD_MALFORMED.failure(f"the payload is no {cls.DESCRIPTOR.name}")
+    if kind.sealed and not is_canonical(payload, data):
+        return Rule.PAYLOAD_CANONICAL.failure(f"{cls.DESCRIPTOR.name} is not in its canonical encoding")
+    check = CHECKS.get(cls)
+    if check is not None and (violations := check(payload)):
+        return Rule.PAYLOAD_SCHEMA.failure(f"{violations[0].field}: {violations[0].description}", violations)
+    return payload

@@ -1,0 +1,54 @@
+"""The end of a session, said by both sides.
+
+1. GOAWAY: no new requests from now on, either way. Queued ones fail as surely not processed.
+2. DISCONNECT: said once nothing is open either way, nothing unacknowledged, nothing undelivered. Afterwards only acks.
+3. When both have said it the session is over, and an end of the transport is clean.
+"""
+
+from __future__ import annotations
+
+from ratatoskr import v1
+
+
+class Draining:
+    """Who has said what."""
+
+    __slots__ = ("announced", "disconnect_received", "disconnect_sent", "go_away_due", "reason")
+
+    def __init__(self) -> None:
+        self.announced = False
+        """Whether either side announced the end: no new requests."""
+        self.go_away_due = False
+        """Whether this side still has to say GOAWAY."""
+        self.reason = ""
+        self.disconnect_sent = False
+        self.disconnect_received = False
+
+    def begin(self, reason: str) -> None:
+        """This side wants to end."""
+        if not self.announced:
+            self.announced = True
+            self.go_away_due = True
+            self.reason = reason
+
+    def go_away_received(self) -> bool:
+        """The peer wants to end. True the first time that either side wants it."""
+        first = not self.announced
+        self.announced = True
+        return first
+
+    def controls(self, quiet: bool) -> list[v1.Control]:
+        """What to say now; ``quiet`` is whether the session has nothing left to do."""
+        due = []
+        if self.go_away_due:
+            self.go_away_due = False
+            due.append(v1.Control(go_away=v1.GoAway(reason=self.reason)))
+        if quiet and self.announced and not self.disconnect_sent:
+            self.disconnect_sent = True
+            due.append(v1.Control(disconnect=v1.Disconnect()))
+        return due
+
+    @property
+    def over(self) -> bool:
+        """Whether both sides have said DISCONNECT."""
+        return self.disconnect_sent and self.disconnect_received

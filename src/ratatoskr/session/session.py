@@ -1,0 +1,474 @@
+"""Session: calls, numbers, chains and acknowledgements of one conversation. It knows no bytes of the transport.
+
+Flights come in through :meth:`Session.receive` and go out through :meth:`Session.build`; what the application must know
+is taken from :meth:`Session.take`. A number is acknowledged when its event has been taken, not when it arrived.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from math import inf
+
+from google.protobuf.message import Message
+
+from ratatoskr import v1
+from ratatoskr.errors import Disposition, Failure, Fault, LocalProtocolError, ProtocolFault, Status
+from ratatoskr.events import (
+    Event,
+    GoingAway,
+    RequestExpired,
+    RequestFailed,
+    RequestId,
+    RequestReceived,
+    ResponseReceived,
+    SpanSealed,
+    Writable,
+)
+from ratatoskr.identity import VerifyKey
+from ratatoskr.limits import Limits
+from ratatoskr.messages import (
+    AnyKind,
+    Direction,
+    KindRegistry,
+    MessageSerializer,
+    MessageValidator,
+    NonceSource,
+    Received,
+    Rule,
+    Signer,
+    business_nonce,
+)
+from ratatoskr.messages.envelopes import (
+    failure_from_error,
+    failure_to_error,
+    request_envelope,
+    response_envelope,
+)
+from ratatoskr.session.bucket import Bucket
+from ratatoskr.session.draining import Draining
+from ratatoskr.session.incoming import IncomingCall, IncomingCalls
+from ratatoskr.session.metadata import check_metadata
+from ratatoskr.session.outbox import Outbox
+from ratatoskr.session.outgoing import OutgoingCall, OutgoingCalls, serialize_payload
+from ratatoskr.timers import Now, Timer, Timers
+
+FLIGHT_OVERHEAD = 512
+"""Bytes of a flight beside its envelopes and hops: ack, controls, seal, tag."""
+ENVELOPE_OVERHEAD = 40
+"""Bytes that one envelope adds to a flight: its field's tag and length, and its hop."""
+DEFAULT_TIMEOUT_MS = 30_000
+"""What a request without a hop means by its timeout."""
+
+
+class Session:
+    """One side of one conversation. Requests may be made before it is bound to a peer; they wait in the queue."""
+
+    def __init__(self, own: Direction, kinds: KindRegistry, limits: Limits, nonces: NonceSource) -> None:
+        self.timers = Timers()
+        self._own = own
+        self._kinds = kinds
+        self._limits = limits
+        self._nonces = nonces
+        self._events: deque[tuple[int, Event | None]] = deque()
+        self._outgoing = OutgoingCalls(limits)
+        self._incoming = IncomingCalls(limits)
+        self._answers: deque[tuple[bytes, bool, IncomingCall]] = deque()
+        self._outbox: Outbox[IncomingCall] = Outbox()
+        self._draining = Draining()
+        self._charges = Bucket(limits.control_rate, limits.control_burst)
+        self._fresh: list[OutgoingCall] = []
+        self._delivered = 0
+        self._ack_sent = 0
+        self._ack_due = False
+        self._seal_due = False
+        self._ended: Failure | None = None
+        self._serializer: MessageSerializer
+        self._validator: MessageValidator
+        self.session_id = b""
+
+    def bind(self, session_id: bytes, signer: Signer, peer: VerifyKey, limits: Limits) -> None:
+        """The peer is known: ``limits`` are the negotiated ones, ``signer`` is this side's identity."""
+        self.session_id = session_id
+        self._limits = limits
+        self._outgoing.bind(limits)
+        self._incoming = IncomingCalls(limits)
+        self._serializer = MessageSerializer(signer, session_id, self._own, peer.kid)
+        self._validator = MessageValidator(peer, session_id, self._own.other, self._kinds, limits, own_kid=signer.kid)
+        for call in self._outgoing.take_longer_than(limits.envelope_bytes):
+            self._resolve(call, _TOO_LONG)
+
+    # Calls, from the application
+
+    def request(
+        self,
+        kind: AnyKind,
+        message: Message,
+        *,
+        timeout: float | None = None,
+        key: str | bytes | None = None,
+        expires_at: float | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> RequestId:
+        """Queue a request; see :meth:`ratatoskr.Connection.request`."""
+        business_key = kind.business_key(message, key)
+        nonce = (
+            self._nonces.fresh() if business_key is None else business_nonce(kind.type, kind.operation, business_key)
+        )
+        call = OutgoingCall(
+            kind,
+            serialize_payload(kind, message),
+            nonce,
+            self._limits.request_timeout if timeout is None else timeout,
+            0 if expires_at is None else max(1, int(expires_at * 1000)),
+            check_metadata(metadata, self._limits) if metadata else {},
+        )
+        if not 0 < call.timeout <= 24 * 3600:
+            raise LocalProtocolError(f"timeout={call.timeout} s; it must be above 0 and at most a day")
+        failure = self._ended or (_GOING_AWAY if self._draining.announced else None)
+        if failure is not None:
+            self._resolve(call, failure)
+        else:
+            self._outgoing.enqueue(call)
+            self._fresh.append(call)
+        return call
+
+    def respond(self, id: RequestId, message: Message, *, replayed: bool = False) -> None:
+        """Answer a request; see :meth:`ratatoskr.Connection.respond`."""
+        call = _incoming(id)
+        kind = call.kind
+        assert kind is not None
+        if not isinstance(message, kind.response):
+            raise LocalProtocolError(
+                f"{kind.name} is answered by a {kind.response.DESCRIPTOR.name}; this is a {type(message).__name__}"
+            )
+        payload = message.SerializeToString(deterministic=True)
+        self._answer(call, v1.RatatoskrResponse(payload=payload), kind.sealed, replayed)
+
+    def fail(self, id: RequestId, failure: Failure, *, replayed: bool = False) -> None:
+        """End a request without an answer; see :meth:`ratatoskr.Connection.fail`."""
+        call = _incoming(id)
+        self._answer(
+            call, v1.RatatoskrResponse(error=failure_to_error(failure)), call.kind is None or call.kind.sealed, replayed
+        )
+
+    def _answer(self, call: IncomingCall, response: v1.RatatoskrResponse, sealed: bool, replayed: bool) -> None:
+        if call not in self._incoming:
+            return  # it expired, or the session ended: the caller has been told another outcome
+        response.request_number = call.number
+        response.request_leaf = call.leaf
+        response.type = v1.MessageType.ValueType(call.type)
+        response.operation = call.operation
+        response.last = True
+        if replayed:
+            response.replayed = True
+        envelope = response_envelope(response)
+        if len(envelope) > self._limits.envelope_bytes:
+            raise LocalProtocolError(
+                f"the answer has {len(envelope)} bytes; Limits.envelope_bytes is {self._limits.envelope_bytes}"
+            )
+        self._incoming.answer(call)
+        self._answers.append((envelope, sealed, call))
+
+    def _resolve(self, call: OutgoingCall, failure: Failure) -> None:
+        call.resolved = True
+        self._events.append((0, RequestFailed(call, failure)))
+
+    # Events, to the application
+
+    def take(self) -> Event | None:
+        """The next event. What it is about counts as delivered from now on."""
+        events = self._events
+        while events:
+            number, event = events.popleft()
+            if number:
+                self._delivered = number
+            if event is not None:
+                return event
+        return None
+
+    def tell(self, event: Event) -> None:
+        """Queue an event of the connection, in order with the session's own."""
+        self._events.append((0, event))
+
+    # Flights
+
+    def receive(self, plaintext: bytes, now: Now) -> list[v1.Control]:
+        """Take in one flight. Returns the controls that concern the connection. Raises ProtocolFault."""
+        validator = self._validator
+        before = validator.unsealed
+        flight = validator.open(plaintext)
+        messages = flight.messages
+        acked = self._outbox.acked
+        for call in self._outbox.acknowledge(flight.ack):
+            self._incoming.release(call)
+        if messages and self._draining.disconnect_received:
+            raise ProtocolFault(Fault.FLIGHT_INVALID, "disconnect.final", "a message after DISCONNECT")
+        self._deliver(messages, now)
+        if flight.sealed is not None:
+            self.timers.stop(Timer.SPAN)
+            if before:
+                self._events.append((0, SpanSealed(before)))
+        elif messages and Timer.SPAN not in self.timers:
+            self.timers.set(Timer.SPAN, now.mono + self._limits.span_timeout)
+        progress = messages or flight.sealed is not None or self._outbox.acked > acked
+        return self._controls_in(flight.controls, bool(progress), now)
+
+    def _deliver(self, messages: Sequence[Received], now: Now) -> None:
+        """Queue the events of one flight: of all its messages, or of none."""
+        before = len(self._events)
+        try:
+            for received in messages:
+                if isinstance(received.message, v1.RatatoskrRequest):
+                    self._request_in(received, received.message, now)
+                else:
+                    self._response_in(received, received.message)
+        except ProtocolFault:
+            while len(self._events) > before:
+                _, event = self._events.pop()
+                if isinstance(event, ResponseReceived | RequestFailed) and isinstance(event.id, OutgoingCall):
+                    self._outgoing.reopen(event.id)
+            raise
+
+    def _request_in(self, received: Received, request: v1.RatatoskrRequest, now: Now) -> None:
+        call = IncomingCall(received, request.type, request.operation)
+        self._incoming.accept(call)
+        hop = received.hop
+        call.deadline = now.mono + (hop.timeout_ms if hop is not None and hop.timeout_ms else DEFAULT_TIMEOUT_MS) / 1000
+        failure = received.failure
+        if self._draining.announced:
+            failure = _GOING_AWAY
+        elif failure is None and 0 < request.expires_at_ms <= now.wall_ms:
+            failure = Rule.REQUEST_EXPIRED.failure("the request expired before it arrived")
+        if failure is not None:
+            self.fail(call, failure)
+            self._events.append((received.number, None))
+            return
+        kind, payload = received.kind, received.payload
+        assert kind is not None
+        assert payload is not None
+        if call.deadline < self.timers.get(Timer.REQUEST):
+            self.timers.set(Timer.REQUEST, call.deadline)
+        self._events.append((received.number, RequestReceived(call, kind, payload, received)))
+
+    def _response_in(self, received: Received, response: v1.RatatoskrResponse) -> None:
+        call = self._outgoing.answered(
+            response.request_number, response.request_leaf, response.type, response.operation
+        )
+        event: Event | None = None
+        if not call.resolved:
+            call.resolved = True
+            if received.payload is not None:
+                event = ResponseReceived(call, received.payload, received)
+            else:
+                event = RequestFailed(call, received.failure or failure_from_error(response.error), received)
+        self._events.append((received.number, event))
+        if self._outgoing.unblocked():
+            self._events.append((0, Writable()))
+
+    def _controls_in(self, controls: list[v1.Control], progress: bool, now: Now) -> list[v1.Control]:
+        """Act on what ends the session, return the rest. Charges every control, and a flight that brought nothing."""
+        others = []
+        if not progress and not controls:
+            self._charge(now)
+        for control in controls:
+            self._charge(now)
+            which = control.WhichOneof("control")
+            if which == "go_away":
+                if self._draining.go_away_received():
+                    self._fail_queued()
+                    self._events.append((0, GoingAway(control.go_away.reason)))
+            elif which == "disconnect":
+                if control.disconnect.code:
+                    raise ProtocolFault(
+                        Fault.DISCONNECTED, "disconnect.fault", f"{control.disconnect.code} {control.disconnect.reason}"
+                    )
+                self._draining.disconnect_received = True
+                if self._draining.go_away_received():
+                    self._fail_queued()
+            elif which is not None:
+                others.append(control)
+        return others
+
+    def _charge(self, now: Now) -> None:
+        if not self._charges.take(now.mono):
+            raise ProtocolFault(
+                Fault.LIMIT_EXCEEDED, "controls.rate", f"more than {self._limits.control_rate} controls a second"
+            )
+
+    def build(self, now: Now, controls: list[v1.Control]) -> bytes | None:
+        """The next flight, numbered, chained and sealed; None when there is nothing to say."""
+        draining = self._draining
+        if draining.announced:
+            controls = [*controls, *draining.controls(self._quiet())]
+        first = self._serializer.number + 1
+        envelopes, hops, sealed = self._fill()
+        if not (envelopes or controls or self._ack_due or self._seal_due):
+            return None
+        flight = v1.Flight(first_number=first, envelopes=envelopes, hops=hops, ack=self._delivered, controls=controls)
+        unsealed = self._serializer.unsealed
+        if sealed or self._seal_due or draining.disconnect_sent or unsealed >= self._limits.span_messages:
+            flight.seal.CopyFrom(self._serializer.seal(now.wall_ms))
+            self._seal_due = False
+            self.timers.stop(Timer.SEAL)
+        elif unsealed and Timer.SEAL not in self.timers:
+            self.timers.set(Timer.SEAL, now.mono + self._limits.seal_delay)
+        self._ack_sent = self._delivered
+        self._ack_due = False
+        self.timers.stop(Timer.ACK)
+        return flight.SerializeToString()
+
+    def _fill(self) -> tuple[list[bytes], list[v1.Hop], bool]:
+        """Number what fits into one flight: answers, then requests. Returns also whether any of it needs a seal."""
+        limits, serializer, outbox = self._limits, self._serializer, self._outbox
+        room = limits.record_bytes - FLIGHT_OVERHEAD
+        count = min(limits.flight_messages, limits.span_messages - serializer.unsealed)
+        envelopes: list[bytes] = []
+        hops: list[v1.Hop] = []
+        needs_seal = False
+        answers = self._answers
+        while answers and len(envelopes) < count and len(answers[0][0]) + ENVELOPE_OVERHEAD <= room:
+            envelope, sealed, incoming = answers.popleft()
+            serializer.append(envelope)
+            outbox.add(envelope, incoming)
+            envelopes.append(envelope)
+            room -= len(envelope) + ENVELOPE_OVERHEAD
+            needs_seal = needs_seal or sealed
+        while not answers and len(envelopes) < count:
+            call = self._outgoing.next(room - ENVELOPE_OVERHEAD)
+            if call is None:
+                break
+            envelope = request_envelope(call.message())
+            leaf = serializer.append(envelope)
+            outbox.add(envelope, None)
+            self._outgoing.opened(call, serializer.number, leaf)
+            if call.timeout * 1000 != DEFAULT_TIMEOUT_MS:
+                hops.append(v1.Hop(index=len(envelopes), timeout_ms=max(1, int(call.timeout * 1000))))
+            envelopes.append(envelope)
+            room -= len(envelope) + ENVELOPE_OVERHEAD
+            needs_seal = needs_seal or call.kind.sealed
+        return envelopes, hops, needs_seal
+
+    # Time
+
+    def start(self, now: Now) -> None:
+        """Issue time and timeout of requests that were made since the last poll begin now."""
+        if not self._fresh:
+            return
+        earliest = self.timers.get(Timer.REQUEST)
+        for call in self._fresh:
+            call.issued_at_ms = now.wall_ms
+            call.deadline = now.mono + call.timeout
+            earliest = min(earliest, call.deadline)
+        self._fresh.clear()
+        self.timers.set(Timer.REQUEST, earliest)
+
+    def schedule_ack(self, now: Now) -> None:
+        """Nothing else is to be sent: what was delivered is acknowledged alone, a little later."""
+        if self._delivered > self._ack_sent and not self._ack_due and Timer.ACK not in self.timers:
+            self.timers.set(Timer.ACK, now.mono + self._limits.ack_delay)
+
+    def fire(self, timer: Timer, now: Now) -> None:
+        """A timer of the session is due. Raises ProtocolFault where the peer let it run out."""
+        if timer is Timer.ACK:
+            self._ack_due = True
+        elif timer is Timer.SEAL:
+            self._seal_due = True
+        elif timer is Timer.SPAN:
+            raise ProtocolFault(Fault.SEAL_OVERDUE, "span.time", "the peer did not seal what it sent")
+        elif timer is Timer.REQUEST:
+            self._sweep(now)
+
+    def _sweep(self, now: Now) -> None:
+        """End the calls whose time has run out, and find the next deadline."""
+        earliest = inf
+        for call in list(self._outgoing.unresolved()):
+            if call.deadline > now.mono:
+                earliest = min(earliest, call.deadline)
+                continue
+            if not call.number:
+                self._outgoing.drop_queued(call)
+            self._resolve(call, _timed_out(call))
+        for incoming in self._incoming.due(now.mono):
+            self.fail(incoming, _EXPIRED_HERE)
+            self._events.append((0, RequestExpired(incoming)))
+        earliest = min(earliest, self._incoming.earliest())
+        if earliest < inf:
+            self.timers.set(Timer.REQUEST, earliest)
+
+    # The end
+
+    def drain(self, reason: str) -> None:
+        """Take no new requests, say so, and say DISCONNECT when all is done."""
+        self._draining.begin(reason)
+        self._fail_queued()
+
+    @property
+    def draining(self) -> bool:
+        """Whether either side announced the end."""
+        return self._draining.announced
+
+    @property
+    def over(self) -> bool:
+        """Whether both sides have said DISCONNECT."""
+        return self._draining.over
+
+    def _quiet(self) -> bool:
+        return (
+            self._outgoing.empty
+            and not self._incoming.open
+            and not self._answers
+            and not len(self._outbox)
+            and not self._events
+        )
+
+    def _fail_queued(self) -> None:
+        self._fresh.clear()
+        for call in self._outgoing.take_queued():
+            self._resolve(call, _GOING_AWAY)
+
+    def last_flight(self, now: Now, code: int, reason: str) -> bytes:
+        """A sealed flight whose DISCONNECT names the fault that ended the session."""
+        control = v1.Control(disconnect=v1.Disconnect(code=code, reason=reason))
+        return v1.Flight(
+            first_number=self._serializer.number + 1,
+            ack=self._delivered,
+            controls=[control],
+            seal=self._serializer.seal(now.wall_ms),
+        ).SerializeToString()
+
+    def end(self, fault: Fault) -> None:
+        """The session is over: every request without an outcome gets one."""
+        self._ended = Failure(
+            Status.UNAVAILABLE, fault.name, f"the connection ended: {fault.meaning}", Disposition.NOT_PROCESSED
+        )
+        lost = Failure(Status.UNAVAILABLE, fault.name, self._ended.message, Disposition.MAYBE)
+        self._fresh.clear()
+        for call in list(self._outgoing.unresolved()):
+            self._resolve(call, lost if call.number else self._ended)
+        self._outgoing.take_queued()
+        self._incoming.clear()
+        self._answers.clear()
+        self.timers.clear()
+
+
+_GOING_AWAY = Failure(
+    Status.UNAVAILABLE, "GOING_AWAY", "the connection takes no new requests", Disposition.NOT_PROCESSED
+)
+_TOO_LONG = Failure(
+    Status.OUT_OF_RANGE, "REQUEST_TOO_LONG", "the request is longer than the peer reads", Disposition.NOT_PROCESSED
+)
+_EXPIRED_HERE = Failure(
+    Status.DEADLINE_EXCEEDED, "TIMEOUT", "the handler did not answer in the request's time", Disposition.MAYBE
+)
+
+
+def _timed_out(call: OutgoingCall) -> Failure:
+    disposition = Disposition.MAYBE if call.number else Disposition.NOT_PROCESSED
+    return Failure(Status.DEADLINE_EXCEEDED, "TIMEOUT", f"{call.kind.name}: no answer in {call.timeout} s", disposition)
+
+
+def _incoming(id: RequestId) -> IncomingCall:
+    if not isinstance(id, IncomingCall):
+        raise LocalProtocolError(f"{id!r} is no request of the peer's: answer the id of a RequestReceived event")
+    return id

@@ -1,0 +1,173 @@
+"""Pair: a client's and a server's Connection, a link between them, and one clock. No thread, no socket, no sleep.
+
+::
+
+    pair = Pair(authority)
+    pair.open()
+    id = pair.client.connection.request(MARKETPLACE_SEARCH, Search(text="seeds"))
+    pair.run()
+    request = pair.server.take(RequestReceived)
+    pair.server.connection.respond(request.id, SearchResult())
+    pair.run()
+    assert pair.client.take(ResponseReceived).id is id
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import TypeVar
+
+from ratatoskr.config import Config
+from ratatoskr.connection import Connection
+from ratatoskr.events import Closed, ConnectionRequested, Disconnect, Event, Opened, Transmit, Wait
+from ratatoskr.testing.authority import SERVER_NAME, Authority
+from ratatoskr.testing.clock import Clock
+from ratatoskr.testing.link import Link
+
+E = TypeVar("E")
+
+MAX_TURNS = 1_000_000
+
+
+class End:
+    """One side: its connection, the link that it writes to, and the events that it saw."""
+
+    def __init__(self, name: str, connection: Connection, link: Link) -> None:
+        self.name = name
+        self.connection = connection
+        self.link = link
+        self.events: list[Event] = []
+        """Events that no :meth:`take` has taken yet, in order."""
+        self.on_event: Callable[[Event], bool] | None = None
+        """Called with each event; returns True where it has dealt with it, and it is not kept then."""
+        self.holds_writes = False
+        """While true, ``sent()`` is not called: the driver's write blocks."""
+        self.waits_until = -inf
+        self._unsent = False
+
+    def take(self, cls: type[E]) -> E:
+        """Remove and return the first kept event of that class. AssertionError names what there was instead."""
+        for at, event in enumerate(self.events):
+            if isinstance(event, cls):
+                del self.events[at]
+                return event
+        raise AssertionError(f"the {self.name} saw no {cls.__name__}; it saw {self.events}")
+
+    def seen(self, cls: type[E]) -> list[E]:
+        """All kept events of that class."""
+        return [event for event in self.events if isinstance(event, cls)]
+
+    @property
+    def closed(self) -> Closed | None:
+        """The last event, once it has come."""
+        last = self.events[-1] if self.events else None
+        return last if isinstance(last, Closed) else None
+
+
+class Pair:
+    """Both ends and what is between them. ``accept=False`` leaves ``ConnectionRequested`` to the test."""
+
+    def __init__(
+        self,
+        authority: Authority | None = None,
+        *,
+        client: Config | None = None,
+        server: Config | None = None,
+        server_name: str = SERVER_NAME,
+        latency: float = 0.0,
+        chunk: int | None = None,
+        accept: bool = True,
+        clock: Clock | None = None,
+    ) -> None:
+        authority = authority or Authority()
+        self.clock = clock or Clock()
+        self.server_name = server_name
+        up, down = (Link(latency=latency, chunk=chunk) for _ in range(2))
+        client_config = client or authority.client_config()
+        server_config = server or authority.server_config(server_name)
+        self.client = End("client", Connection.client(client_config, server_name=server_name), up)
+        self.server = End("server", Connection.server(server_config), down)
+        if accept:
+            self.server.on_event = self._accept
+
+    def _accept(self, event: Event) -> bool:
+        if isinstance(event, ConnectionRequested):
+            self.server.connection.accept()
+            return True
+        return False
+
+    def open(self) -> None:
+        """Run until both ends are open, and take their ``Opened``."""
+        self.run(seconds=60)
+        self.client.take(Opened)
+        self.server.take(Opened)
+
+    def run(self, seconds: float = 0.0) -> None:
+        """Let everything happen that happens within ``seconds`` from now."""
+        end = self.clock.now.mono + seconds
+        for _ in range(MAX_TURNS):
+            while self._turn():
+                pass
+            ahead = self._next_at()
+            if ahead > end:
+                self.clock.advance(max(0.0, end - self.clock.now.mono))
+                return
+            self.clock.advance(max(0.0, ahead - self.clock.now.mono))
+        raise AssertionError(f"the pair did not come to rest in {MAX_TURNS} turns")
+
+    def cut(self) -> None:
+        """The transport breaks, both ways, and both ends notice."""
+        self.client.link.cut()
+        self.server.link.cut()
+
+    def _next_at(self) -> float:
+        ends = (self.client, self.server)
+        return min(*(end.waits_until for end in ends), *(end.link.next_at for end in ends))
+
+    def _turn(self) -> bool:
+        """Drive both ends once. True where anything moved."""
+        moved = self._drive(self.client)
+        moved = self._drive(self.server) or moved
+        moved = self._deliver(self.client, self.server) or moved
+        return self._deliver(self.server, self.client) or moved
+
+    def _deliver(self, writer: End, reader: End) -> bool:
+        moved = False
+        while writer.link.next_at <= self.clock.now.mono:
+            moved = True
+            data = writer.link.read(self.clock.now.mono)
+            if data is None:
+                reader.connection.receive_eof()
+                reader.link.end(self.clock.now.mono)
+            else:
+                reader.connection.receive(data)
+                self._drive(reader)
+        return moved
+
+    def _drive(self, end: End) -> bool:
+        moved = False
+        if end._unsent and not end.holds_writes:
+            end._unsent = False
+            end.connection.sent()
+        while True:
+            output = end.connection.poll(self.clock.now)
+            if isinstance(output, Wait):
+                end.waits_until = output.until
+                return moved
+            moved = True
+            self._act(end, output)
+
+    def _act(self, end: End, output: Transmit | Disconnect | Event) -> None:
+        now = self.clock.now.mono
+        if isinstance(output, Transmit):
+            end.link.write(output.data, now)
+            if end.holds_writes:
+                end._unsent = True
+            else:
+                end.connection.sent()
+        elif isinstance(output, Disconnect):
+            end.link.end(now)
+            end.connection.receive_eof()
+        elif end.on_event is None or not end.on_event(output):
+            end.events.append(output)
