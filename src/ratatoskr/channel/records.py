@@ -107,7 +107,7 @@ class RecordReader:
         """Bytes that wait."""
         return len(self._buffer) - self._start
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Take the next bytes of the stream, in chunks of any size. After a fault they are dropped."""
         if self._fault is not None:
             return
