@@ -109,12 +109,12 @@ VALID: list[Message] = [
 PATTERNS: dict[str, tuple[list[str], list[str]]] = {
     "^[A-Z]{3}$": (["EUR", "XXX"], ["", "EU", "EURO", "eur", "EU1", "EUR\n"]),
     "^[A-Z]{2}$": (["FR"], ["", "F", "FRA", "fr", "FR\n"]),
-    "^[0-9A-Za-z._:/-]{1,64}$": (["a", "A.b_c:d/e-9", "x" * 63, "x" * 64], ["", "x" * 65, "a b", "é", "a\n"]),
-    "^[0-9A-Za-z._:/-]{0,64}$": (["", "x" * 63, "x" * 64], ["x" * 65, "a b", "a\n", "\0"]),
+    "^[0-9A-Za-z._:/-]{1,64}$": (["a", "Az.b_c:d/e-09", "x" * 63, "x" * 64], ["", "x" * 65, "a b", "é", "a\n"]),
+    "^[0-9A-Za-z._:/-]{0,64}$": (["", "0", "x" * 63, "x" * 64], ["x" * 65, "a b", "a\n", "\0"]),
     "^[0-9A-Za-z._:/-]{1,34}$": (["x", "x" * 33, "x" * 34], ["", "x" * 35, "a b", "é"]),
-    "^[0-9A-Za-z/?:().,'+ -]{1,35}$": (["x" * 34, "x" * 35, "/?:().,'+ -"], ["", "x" * 36, "a_b", "é", "a\n"]),
+    "^[0-9A-Za-z/?:().,'+ -]{1,35}$": (["0", "x" * 34, "x" * 35, "/?:().,'+ -"], ["", "x" * 36, "a_b", "é", "a\n"]),
     "^[a-z]{1,32}/[0-9a-z.+-]{1,64}$": (
-        ["application/pdf", "image/svg+xml", "a" * 32 + "/" + "b" * 64],
+        ["application/pdf", "image/svg+xml", "a/0", "a" * 32 + "/" + "b" * 64],
         ["", "pdf", "/pdf", "application/", "a" * 33 + "/b", "a/" + "b" * 65, "Application/PDF"],
     ),
 }
@@ -134,11 +134,11 @@ BOUNDS: dict[str, Callable[[Any], Bounds]] = {
     "required": lambda _: ([], [None]),
     "string.pattern": lambda bound: PATTERNS[bound],
     "string.min_len": lambda bound: (["x" * bound, "é" * (bound + 1)], ["x" * (bound - 1)]),
-    "string.max_len": lambda bound: (["x" * (bound - 1), "\U0001f41f" * bound], ["x" * (bound + 1)]),
+    "string.max_len": lambda bound: (["", "x" * (bound - 1), "\U0001f41f" * bound], ["x" * (bound + 1)]),
     "bytes.len": lambda bound: ([bytes(bound)], [bytes(bound - 1), bytes(bound + 1), b""]),
     "bytes.max_len": lambda bound: ([bytes(bound - 1), bytes(bound)], [bytes(bound + 1)]),
     "repeated.min_items": lambda bound: ([bound, bound + 1], [bound - 1]),
-    "repeated.max_items": lambda bound: ([bound - 1, bound], [bound + 1]),
+    "repeated.max_items": lambda bound: ([0, bound - 1, bound], [bound + 1]),
     "enum.defined_only": lambda _: ([1], [-1, 99]),
     "enum.not_in": lambda bound: ([1], list(bound)),
     "fixed64.gt": lambda bound: ([bound + 1, (1 << 64) - 1], [bound]),
@@ -249,6 +249,20 @@ def test_the_largest_valid_payload_is_below_64_kib(valid: Message) -> None:
 
 def _size(value: Any) -> int:
     return len(value.encode()) if isinstance(value, str) else len(value) if isinstance(value, bytes) else int(value)
+
+
+@pytest.mark.parametrize("pair", [pair for inside, outside in AMOUNTS.values() for pair in [*inside, *outside]])
+@pytest.mark.parametrize("kind", [v1.CapturePayment, v1.Search])
+def test_rules_on_amounts_add_up_with_those_on_currencies(kind: type[Message], pair: tuple[int, int]) -> None:
+    units, nanos = pair
+    money = v1.Money(currency="eur", units=units, nanos=nanos)
+    message = (
+        v1.CapturePayment(capture_id="c-1", payment_id="p-1", amount=money)
+        if kind is v1.CapturePayment
+        else v1.Search(max_price=money)
+    )
+    assert any(rule == "string.pattern" for _, rule in found(message))
+    assert found(message) == judged(message)
 
 
 def test_violations_name_items_by_index() -> None:
