@@ -16,7 +16,6 @@ from ratatoskr import v1
 from ratatoskr.errors import Failure, Fault, LocalProtocolError, ProtocolFault
 from ratatoskr.identity.verify import signed_input
 from ratatoskr.limits import Limits
-from ratatoskr.messages import MessageType
 from ratatoskr.messages.canonical import is_canonical
 from ratatoskr.messages.envelopes import failure_from_error, failure_to_error
 
@@ -92,7 +91,7 @@ class ConnectionRequest:
         """Read B3. Raises ProtocolFault."""
         request = _parse(v1.RatatoskrRequest, data)
         _require(
-            (request.type, request.operation) == (MessageType.CONNECTION_REQUEST, _CONNECT_OPERATION),
+            (request.type, request.operation) == (v1.MESSAGE_TYPE_CONNECTION_REQUEST, _CONNECT_OPERATION),
             "the third message is no connection request",
         )
         _require(len(request.nonce) == 16, "the nonce has not 16 bytes")
@@ -131,7 +130,7 @@ class ConnectionResponse:
         """Read the answer. Raises ProtocolFault."""
         response = _parse(v1.ConnectionAnswer, data).response
         _require(
-            (response.type, response.operation) == (MessageType.CONNECTION_RESPONSE, _CONNECT_OPERATION),
+            (response.type, response.operation) == (v1.MESSAGE_TYPE_CONNECTION_RESPONSE, _CONNECT_OPERATION),
             "the first record is no connection response",
         )
         if response.HasField("error"):

@@ -2,7 +2,7 @@
 
 Three kinds of trouble never mix:
 
-- *Misuse* by the program that drives the library raises :class:`LocalProtocolError`, says what to do, and changes nothing.
+- *Misuse* by the driving program raises :class:`LocalProtocolError`, says what to do, and changes nothing.
 - A *fault* of the peer or of the transport is never an exception to the driver. It is a row of :class:`Fault`,
   reported once, by the ``Closed`` event (or, for a fault of one call, by that call's outcome).
 - A *failure* of a call is a value, :class:`Failure`. Handlers raise it as :class:`Fail`; callers catch one of the

@@ -136,7 +136,7 @@ class ResponseReceived:
 
 @dataclass(slots=True, eq=False)
 class RequestFailed:
-    """A request of ours has no answer; its only outcome. ``received`` is the peer's error, None where it failed here."""
+    """A request of ours has no answer; its only outcome. ``received`` is the peer's error, None if it failed here."""
 
     id: RequestId
     failure: Failure

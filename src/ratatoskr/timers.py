@@ -1,6 +1,7 @@
 """Time, and the one table of deadlines.
 
-Time enters the core through ``poll(now)`` alone and leaves it as ``Wait(until, timer)`` alone. Nothing else owns a clock.
+Time enters the core through ``poll(now)`` alone and leaves it as ``Wait(until, timer)`` alone. Nothing else owns a
+clock.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Timers:
         """The earliest timer that is due, which is forgotten by this; None when none is."""
         if self.earliest > now:
             return None
-        deadline, timer = self.next()
+        _, timer = self.next()
         if timer is not None:
             self.stop(timer)
         return timer

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
@@ -17,6 +17,8 @@ from ratatoskr.errors import LocalProtocolError
 
 Req = TypeVar("Req", bound=Message)
 Res = TypeVar("Res", bound=Message)
+
+MessageClass: TypeAlias = type[Req]
 
 CUSTOM_TYPES_FROM = 1000
 """Message types below this belong to the protocol."""
@@ -46,8 +48,8 @@ class Kind(Generic[Req, Res]):
     type: int
     operation: int
     name: str
-    request: type[Req]
-    response: type[Res]
+    request: MessageClass[Req]
+    response: MessageClass[Res]
     sealed: bool = True
     once: bool | str = False
 

@@ -46,11 +46,13 @@ class Receipt:
     @property
     def message(self) -> v1.RatatoskrRequest | v1.RatatoskrResponse:
         """What was said. Raises ReceiptRefused where the envelope holds neither request nor response."""
-        cls = {REQUEST: v1.RatatoskrRequest, RESPONSE: v1.RatatoskrResponse}.get(self.envelope[:1])
-        if cls is None:
-            raise ReceiptRefused("receipt.envelope", "the envelope is neither a request nor a response")
+        form, body = self.envelope[:1], self.envelope[1:]
         try:
-            return cls.FromString(self.envelope[1:])
+            if form == REQUEST:
+                return v1.RatatoskrRequest.FromString(body)
+            if form == RESPONSE:
+                return v1.RatatoskrResponse.FromString(body)
+            raise ReceiptRefused("receipt.envelope", "the envelope is neither a request nor a response")
         except DecodeError:
             raise ReceiptRefused("receipt.envelope", "the envelope does not parse") from None
 

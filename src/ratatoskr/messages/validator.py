@@ -230,10 +230,10 @@ def _parse_envelope(number: int, envelope: bytes, limits: Limits) -> v1.Ratatosk
             _check_request(number, request, limits)
             return request
         response = v1.RatatoskrResponse.FromString(body)
-        _check_response(number, response)
-        return response
     except DecodeError:
         raise Rule.ENVELOPE_MALFORMED.broken(f"message {number} does not parse") from None
+    _check_response(number, response)
+    return response
 
 
 def _check_request(number: int, request: v1.RatatoskrRequest, limits: Limits) -> None:

@@ -7,7 +7,7 @@ refuse may pass here; bytes that would cost too much may not.
 
 from __future__ import annotations
 
-from functools import cache
+from typing import cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -33,7 +33,7 @@ class Shape:
 
     def exceeds(self, data: bytes, budget: int) -> bool:
         """Whether ``data`` holds more than ``budget`` fields or nests deeper than MAX_DEPTH."""
-        return len(data) > UNCHECKED_BYTES and self._walk(data, 0, len(data), budget, MAX_DEPTH) < 0
+        return len(data) > UNCHECKED_BYTES and self.left(data, 0, len(data), budget, MAX_DEPTH) < 0
 
     def _children(self) -> dict[int, Shape]:
         """Shapes by field number; made at the first use, since messages may contain themselves."""
@@ -43,7 +43,7 @@ class Shape:
             self._nested = {f.number: Shape(f.message_type) for f in fields if f.message_type is not None}
         return self._nested
 
-    def _walk(self, data: bytes, at: int, end: int, budget: int, depth: int) -> int:
+    def left(self, data: bytes, at: int, end: int, budget: int, depth: int) -> int:
         """What is left of the budget after ``data[at:end]``; negative when it did not suffice."""
         if depth == 0:
             return -1
@@ -64,7 +64,7 @@ class Shape:
                     return budget
                 number = tag >> 3
                 if number in nested:
-                    budget = nested[number]._walk(data, at, at + length, budget, depth - 1)
+                    budget = nested[number].left(data, at, at + length, budget, depth - 1)
                 elif number in packed:
                     budget -= length
                 if budget < 0:
@@ -81,10 +81,15 @@ class Shape:
         return budget
 
 
-@cache
+_shapes: dict[type[Message], Shape] = {}
+
+
 def shape_of(cls: type[Message]) -> Shape:
-    """The shape of a message class."""
-    return Shape(cls.DESCRIPTOR)
+    """The shape of a message class, made once."""
+    shape = _shapes.get(cls)
+    if shape is None:
+        shape = _shapes[cls] = Shape(cast(Descriptor, cls.DESCRIPTOR))
+    return shape
 
 
 def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:

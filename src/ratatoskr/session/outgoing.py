@@ -197,4 +197,5 @@ def serialize_payload(kind: AnyKind, message: Message) -> bytes:
         raise LocalProtocolError(
             f"{kind.name} takes a {kind.request.DESCRIPTOR.name}; this is a {type(message).__name__}"
         )
-    return message.SerializeToString(deterministic=True)
+    payload: bytes = message.SerializeToString(deterministic=True)
+    return payload

@@ -266,7 +266,7 @@ class Session:
         if self._outgoing.unblocked():
             self._events.append((0, Writable()))
 
-    def _controls_in(self, controls: list[v1.Control], progress: bool, now: Now) -> list[v1.Control]:
+    def _controls_in(self, controls: Sequence[v1.Control], progress: bool, now: Now) -> list[v1.Control]:
         """Act on what ends the session, return the rest. Charges every control, and a flight that brought nothing."""
         others = []
         if not progress and not controls:

@@ -59,7 +59,7 @@ class Link:
             return inf
         return self._in_flight[0][0] if self._in_flight else self._eof_at
 
-    def read(self, now: float) -> bytes | None:
+    def read(self) -> bytes | None:
         """What arrives at ``now``: bytes, or None for the end of the transport. Call when ``next_at <= now``."""
         if not self._in_flight:
             self.ended = True

@@ -44,7 +44,8 @@ class End:
         self.holds_writes = False
         """While true, ``sent()`` is not called: the driver's write blocks."""
         self.waits_until = -inf
-        self._unsent = False
+        self.unsent = False
+        """Whether a Transmit was written while ``holds_writes``."""
 
     def take(self, cls: type[E]) -> E:
         """Remove and return the first kept event of that class. AssertionError names what there was instead."""
@@ -136,7 +137,7 @@ class Pair:
         moved = False
         while writer.link.next_at <= self.clock.now.mono:
             moved = True
-            data = writer.link.read(self.clock.now.mono)
+            data = writer.link.read()
             if data is None:
                 reader.connection.receive_eof()
                 reader.link.end(self.clock.now.mono)
@@ -147,8 +148,8 @@ class Pair:
 
     def _drive(self, end: End) -> bool:
         moved = False
-        if end._unsent and not end.holds_writes:
-            end._unsent = False
+        if end.unsent and not end.holds_writes:
+            end.unsent = False
             end.connection.sent()
         while True:
             output = end.connection.poll(self.clock.now)
@@ -163,7 +164,7 @@ class Pair:
         if isinstance(output, Transmit):
             end.link.write(output.data, now)
             if end.holds_writes:
-                end._unsent = True
+                end.unsent = True
             else:
                 end.connection.sent()
         elif isinstance(output, Disconnect):
