@@ -46,7 +46,7 @@ class Flip:
 
 
 async def pump(name: str, flip: Flip, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Forward until the end of the stream, then hand the end on."""
+    """Forward until the end of the stream, then hand that on; the other direction may still be open."""
     with contextlib.suppress(ConnectionError):
         while data := await reader.read(65536):
             was_done = flip.done
@@ -54,7 +54,7 @@ async def pump(name: str, flip: Flip, reader: asyncio.StreamReader, writer: asyn
             if flip.done and not was_done:
                 sys.stderr.write(f"flipped one bit of what went {name}\n")
             await writer.drain()
-    writer.close()
+        writer.write_eof()
 
 
 async def forward(
@@ -71,6 +71,8 @@ async def forward(
         pump("up", Flip(offsets.get("up")), reader, far_writer),
         pump("down", Flip(offsets.get("down")), far_reader, writer),
     )
+    far_writer.close()
+    writer.close()
 
 
 async def main(port: int, target: tuple[str, int], offsets: dict[str, int]) -> None:
