@@ -55,3 +55,10 @@ def test_secrets_do_not_show() -> None:
     for form in (SECRET.hex(), SECRET[:32].hex(), SECRET[32:].hex(), repr(SECRET), str(list(SECRET))):
         assert form not in shown
         assert form[8:24] not in shown
+
+
+def test_keys_compare_by_their_public_halves() -> None:
+    one, same, other = SecretKeys(SECRET), SecretKeys(SECRET), SecretKeys(SECRET[::-1])
+    assert one == same != other
+    assert one != SECRET
+    assert len({one, same, other}) == 2
