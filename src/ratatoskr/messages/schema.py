@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from operator import attrgetter, call
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.message import Message
@@ -29,6 +29,10 @@ class _Check:
 
     holds: Callable[[Any], object]
     violations: Callable[[Any], Iterator[FieldViolation]]
+
+
+# Its own type is too general for a type checker to fit into map().
+_apply = cast("Callable[[Callable[[Any], object], Any], object]", call)
 
 
 def _at(path: str, violations: Iterator[FieldViolation]) -> Iterator[FieldViolation]:
@@ -127,13 +131,13 @@ def _message(message: type[Message], /, optional: dict[str, _Check] | None = Non
     nested = [name for name in checks if fields[name].message_type is not None and not fields[name].is_repeated]
 
     def holds(value: Message) -> bool:
-        return all(map(call, tests, values(value)))
+        return all(map(_apply, tests, values(value)))
 
     def holds_with_optional(value: Message) -> bool:
         for name, check in may_be_unset:
             if value.HasField(name) and not check.holds(getattr(value, name)):
                 return False
-        return all(map(call, tests, values(value)))
+        return all(map(_apply, tests, values(value)))
 
     def violations(value: Message) -> Iterator[FieldViolation]:
         for name, check in checks.items():
