@@ -176,7 +176,9 @@ def test_a_record_in_many_chunks_grows_in_one_place() -> None:
         assert reader.next(limits.get) is None
         assert reader._buffer is growing
         reader.feed(record[start : start + 16_384])
-    assert reader.next(limits.get) == (RecordType.DATA, record[:4], record[4:])
+    whole = reader.next(limits.get)
+    assert whole == (RecordType.DATA, record[:4], record[4:])
+    assert [type(part) for part in whole[1:]] == [bytes, bytes]
     assert reader.buffered == 0
 
 
