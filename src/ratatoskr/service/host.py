@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeVar
@@ -49,15 +49,19 @@ class Host(Protocol):
 
     def now(self) -> Now:
         """Both clocks."""
+        ...
 
     def entropy(self, size: int, /) -> bytes:
         """Unpredictable bytes."""
+        ...
 
     async def run_in_thread(self, function: Callable[[], T], /) -> T:
         """Run a blocking function elsewhere. Its exceptions come out."""
+        ...
 
     def log(self, note: Note, /) -> None:
         """Take a note. Must not raise."""
+        ...
 
 
 class PeerLink(Protocol):
@@ -66,12 +70,15 @@ class PeerLink(Protocol):
     @property
     def peer(self) -> VerifiedPeer:
         """Who is at the other end."""
+        ...
 
     def respond(self, id: RequestId, message: Message, *, replayed: bool = False) -> None:
         """``Connection.respond``; then the driver polls."""
+        ...
 
     def fail(self, id: RequestId, failure: Failure, *, replayed: bool = False) -> None:
         """``Connection.fail``; then the driver polls."""
+        ...
 
     async def exchange(
         self,
@@ -81,6 +88,7 @@ class PeerLink(Protocol):
         timeout: float | None = None,
         key: str | bytes | None = None,
         expires_at: float | None = None,
-        metadata: Mapping[str, str] | None = None,
+        metadata: dict[str, str] | None = None,
     ) -> Exchange[Res]:
         """Ask the peer and wait. Raises CallError."""
+        ...

@@ -1,0 +1,150 @@
+"""Service: from a request that arrived to its answer. All connections of a process share one.
+
+An adapter makes a :class:`Job` of each ``RequestReceived`` and runs it as a task. What is to be decided on the way is
+decided here: who may call, whether and where a request executes, what is stored, what the caller is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeAlias, cast
+
+from google.protobuf.message import Message
+
+from ratatoskr.errors import CallError, Disposition, Fail, Failure, Status
+from ratatoskr.events import RequestId, RequestReceived
+from ratatoskr.identity import Role
+from ratatoskr.messages import Rule
+from ratatoskr.service.answers import Answers, Arrival
+from ratatoskr.service.call import Call
+from ratatoskr.service.claims import Claims
+from ratatoskr.service.host import Host, Level, PeerLink
+from ratatoskr.service.memory import MemoryStore
+from ratatoskr.service.once import OncePolicy
+from ratatoskr.service.outcome import Outcome
+from ratatoskr.service.router import Middleware, Route, Router
+from ratatoskr.service.store import OnceStore
+
+_Invoke: TypeAlias = Callable[[Any, Call], Awaitable[Any]]
+
+
+class Job:
+    """One request on its way to its answer: a task for the adapter."""
+
+    __slots__ = ("_run", "id", "once")
+
+    def __init__(self, id: RequestId, run: Callable[[], Awaitable[None]], *, once: bool) -> None:
+        self.id = id
+        """What ``RequestExpired`` names."""
+        self.once = once
+        """True: run it where it outlives the connection, and do not cancel it. Its outcome is stored, and replayed."""
+        self._run = run
+
+    async def run(self) -> None:
+        """Answer the request. Once. Raises nothing but a cancellation."""
+        await self._run()
+
+
+class Service:
+    """Answers requests by the handlers of a router.
+
+    ``store`` keeps what executes at most once; the default forgets it when the process ends.
+    """
+
+    def __init__(
+        self, router: Router, *, host: Host, store: OnceStore | None = None, policy: OncePolicy | None = None
+    ) -> None:
+        self._host = host
+        self._answers = Answers(host)
+        self._claims = Claims(host, self._answers, store or MemoryStore(), policy or OncePolicy())
+        self._routes = {place: (route, _compose(route, host)) for place, route in router.serve().items()}
+
+    def job(self, link: PeerLink, event: RequestReceived) -> Job:
+        """What is to be done about a request. Nothing has happened yet; :meth:`Job.run` does it."""
+        arrival = Arrival(link, event)
+        call = Call(self._host, link, event)
+        return Job(event.id, partial(self._run, arrival, call), once=bool(event.kind.once))
+
+    async def upkeep(self) -> float:
+        """What must be done again and again: at the start, then after each time the returned number of seconds."""
+        return await self._claims.upkeep()
+
+    async def _run(self, arrival: Arrival, call: Call) -> None:
+        kind = arrival.kind
+        route, invoke = self._routes.get((kind.type, kind.operation), (None, None))
+        if route is None or invoke is None:
+            self._refuse(arrival, self._unimplemented(arrival))
+            return
+        denial = route.denial(arrival.link.peer)
+        if denial is not None:
+            self._refuse(arrival, denial)
+            return
+        execute = partial(self._execute, arrival, call, route, invoke)
+        if kind.once:
+            await self._claims.run(arrival, call, execute)
+        else:
+            self._answers.give(arrival, await execute())
+
+    def _refuse(self, arrival: Arrival, failure: Failure) -> None:
+        self._answers.note(Level.INFO, f"call.{failure.reason.lower()}", f"{arrival}: {failure.message}")
+        self._answers.give(arrival, failure)
+
+    def _unimplemented(self, arrival: Arrival) -> Failure:
+        kind, count = arrival.kind, len(self._routes)
+        here = "client" if arrival.link.peer.role is Role.SERVER else "server"
+        text = (
+            f"no handler for {kind.type}/{kind.operation} ({kind.name}); "
+            f"this {here} handles {count} {'kind' if count == 1 else 'kinds'}"
+        )
+        return Failure(Status.UNIMPLEMENTED, "NO_HANDLER", text, Disposition.NOT_PROCESSED)
+
+    async def _execute(self, arrival: Arrival, call: Call, route: Route, invoke: _Invoke) -> Outcome:
+        """Run the handler. Whatever it does, an outcome comes of it; only a cancellation gets out."""
+        if call.expires_at is not None and call.expires_at <= self._host.now().wall:
+            return Rule.REQUEST_EXPIRED.failure("the request expired before it could be executed")
+        try:
+            answer = await invoke(arrival.message, call)
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything
+            return self._failed(arrival, _unwrapped(error))
+        response: type[Message] = route.kind.response
+        if isinstance(answer, response):
+            return answer
+        name = getattr(route.handler, "__qualname__", "the handler")
+        text = f"{name} returned a {type(answer).__name__}; it must return a {response.__name__}"
+        return self._answers.internal(arrival, "handler.answer", text)
+
+    def _failed(self, arrival: Arrival, error: Exception) -> Failure:
+        if isinstance(error, Fail):
+            return error.failure
+        if isinstance(error, CallError):
+            text = f"a call that the handler made failed ({error}); to pass that on, catch CallError and raise Fail"
+            return self._answers.internal(arrival, "handler.call", text, error)
+        return self._answers.internal(arrival, "handler.error", f"the handler raised {type(error).__name__}", error)
+
+
+def _unwrapped(error: Exception) -> Exception:
+    """What a group holds that holds one exception: nurseries and task groups wrap what their only task raised."""
+    if not isinstance(error, ExceptionGroup):
+        return error
+    group = cast("ExceptionGroup[Exception]", error)
+    return _unwrapped(group.exceptions[0]) if len(group.exceptions) == 1 else group
+
+
+def _compose(route: Route, host: Host) -> _Invoke:
+    """The handler with its middleware around it."""
+    invoke: _Invoke = partial(_in_thread, host, route.handler) if route.thread else route.handler
+    for middleware in reversed(route.middleware):
+        invoke = partial(_around, middleware, invoke)
+    return invoke
+
+
+async def _in_thread(host: Host, handler: Callable[[Any, Call], Any], message: Message, call: Call) -> Any:
+    return await host.run_in_thread(partial(handler, message, call))
+
+
+async def _around(middleware: Middleware, inner: _Invoke, message: Message, call: Call) -> Message:
+    async def following(message: Message) -> Any:
+        return await inner(message, call)
+
+    return await middleware(call, message, following)

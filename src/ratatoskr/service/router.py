@@ -1,0 +1,196 @@
+"""Router: which handler answers which kind, and for whom.
+
+::
+
+    router = Router()
+
+
+    @router.on(PAYMENT_AUTHORIZE, roles={Role.DEVICE})
+    async def authorize(message: AuthorizePayment, call: Call) -> PaymentAuthorized: ...
+
+Type checkers reject a handler whose message or answer is not the kind's. A handler ends a call without an answer by
+raising :class:`~ratatoskr.errors.Fail`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypeVar, overload
+
+from google.protobuf.message import Message
+
+from ratatoskr.errors import Disposition, Failure, LocalProtocolError, Status
+from ratatoskr.identity import Role, VerifiedPeer
+from ratatoskr.messages import AnyKind, Kind, MessageType
+from ratatoskr.service.call import Call
+
+Req = TypeVar("Req", bound=Message)
+Res = TypeVar("Res", bound=Message)
+
+AsyncHandler: TypeAlias = Callable[[Req, Call], Coroutine[Any, Any, Res]]
+SyncHandler: TypeAlias = Callable[[Req, Call], Res]
+Next: TypeAlias = Callable[[Message], Awaitable[Message]]
+Middleware: TypeAlias = Callable[[Call, Message, Next], Awaitable[Message]]
+M = TypeVar("M", bound=Middleware)
+
+_CO_COROUTINE = 0x80
+"""Flag of a function that was written with ``async def``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One handler, with who may reach it and what is around it (outermost first)."""
+
+    kind: AnyKind
+    handler: Callable[[Any, Call], Any]
+    thread: bool
+    roles: frozenset[Role] | None
+    unenrolled: bool
+    middleware: tuple[Middleware, ...] = ()
+
+    def denial(self, peer: VerifiedPeer) -> Failure | None:
+        """Why that peer may not call this; None where it may."""
+        if not peer.enrolled and not self.unenrolled:
+            reason, text = "NOT_ENROLLED", f"{self.kind.name} is for enrolled peers: register first"
+        elif self.roles is not None and peer.role not in self.roles:
+            reason, text = "ROLE_DENIED", f"{self.kind.name} is not for the role {peer.role.name}"
+        else:
+            return None
+        return Failure(Status.PERMISSION_DENIED, reason, text, Disposition.NOT_PROCESSED)
+
+
+class Router:
+    """Handlers by kind, and middleware around them. Complete before it serves: afterwards it takes nothing new."""
+
+    def __init__(self) -> None:
+        self._routes: dict[tuple[int, int], Route] = {}
+        self._included: list[Router] = []
+        self._middleware: list[Middleware] = []
+        self._serving = False
+
+    @overload
+    def on(
+        self,
+        kind: Kind[Req, Res],
+        *,
+        roles: Collection[Role] | None = None,
+        enrolled: bool | None = None,
+        thread: Literal[False] = False,
+    ) -> Callable[[AsyncHandler[Req, Res]], AsyncHandler[Req, Res]]: ...
+
+    @overload
+    def on(
+        self,
+        kind: Kind[Req, Res],
+        *,
+        roles: Collection[Role] | None = None,
+        enrolled: bool | None = None,
+        thread: Literal[True],
+    ) -> Callable[[SyncHandler[Req, Res]], SyncHandler[Req, Res]]: ...
+
+    def on(
+        self,
+        kind: AnyKind,
+        *,
+        roles: Collection[Role] | None = None,
+        enrolled: bool | None = None,
+        thread: bool = False,
+    ) -> Callable[[Callable[[Any, Call], Any]], Callable[[Any, Call], Any]]:
+        """Register the handler of a kind. The handler itself stays as it is, and can be called in tests.
+
+        ``roles``: who may call; None for every role. ``enrolled``: True for enrolled peers only, False for others too;
+        None is False for provider registration and True for everything else. ``thread``: the handler is a plain
+        function that may block; it runs in a thread and can neither call back nor ``begin()``.
+
+        Raises LocalProtocolError for a second handler of a kind, and for misuse.
+        """
+        if roles is not None and not roles:
+            raise LocalProtocolError(f"{kind}: roles is empty, so nobody could call it; leave it out for every role")
+        unenrolled = kind.type == MessageType.PROVIDER_REGISTRATION if enrolled is None else not enrolled
+
+        def register(handler: Callable[[Any, Call], Any]) -> Callable[[Any, Call], Any]:
+            self._check_open()
+            _check_handler(kind, handler, thread=thread)
+            route = Route(kind, handler, thread, None if roles is None else frozenset(roles), unenrolled)
+            _add(self._routes, route)
+            return handler
+
+        return register
+
+    def middleware(self, function: M) -> M:
+        """Register ``async def function(call, message, next)``; it returns ``await next(message)`` or something else.
+
+        It is around every handler of this router and of those that it includes; what is registered first is outermost.
+        It runs with the handler: for a kind that is executed at most once it runs at most once too.
+        """
+        self._check_open()
+        self._middleware.append(function)
+        return function
+
+    def include(self, other: Router) -> None:
+        """Serve the other router's handlers too, also those that it gets later, with its middleware inside this one's.
+
+        Raises LocalProtocolError where that would be a circle.
+        """
+        self._check_open()
+        if other.includes(self):
+            raise LocalProtocolError("a router cannot include itself, directly or through others")
+        self._included.append(other)
+
+    @property
+    def kinds(self) -> tuple[AnyKind, ...]:
+        """The kinds that have a handler here or in an included router."""
+        return tuple(route.kind for route in self.routes().values())
+
+    def routes(self) -> dict[tuple[int, int], Route]:
+        """Every route by (type, operation), with all middleware. Raises LocalProtocolError for a second handler."""
+        table: dict[tuple[int, int], Route] = {}
+        outer = tuple(self._middleware)
+        for source in (self._routes, *(each.routes() for each in self._included)):
+            for route in source.values():
+                _add(
+                    table,
+                    Route(
+                        route.kind,
+                        route.handler,
+                        route.thread,
+                        route.roles,
+                        route.unenrolled,
+                        (*outer, *route.middleware),
+                    ),
+                )
+        return table
+
+    def serve(self) -> dict[tuple[int, int], Route]:
+        """The routes, from now on fixed. Called by the service."""
+        self._serving = True
+        for each in self._included:
+            each.serve()
+        return self.routes()
+
+    def includes(self, other: Router) -> bool:
+        """Whether the other router is this one or included in it."""
+        return self is other or any(each.includes(other) for each in self._included)
+
+    def _check_open(self) -> None:
+        if self._serving:
+            raise LocalProtocolError("this router is serving: register handlers and middleware before that")
+
+
+def _add(table: dict[tuple[int, int], Route], route: Route) -> None:
+    if table.setdefault((route.kind.type, route.kind.operation), route) is not route:
+        raise LocalProtocolError(f"{route.kind} has a handler already")
+
+
+def _check_handler(kind: AnyKind, handler: Callable[[Any, Call], Any], *, thread: bool) -> None:
+    """Refuse a blocking handler in the event loop, and a coroutine in a thread. Callable objects are taken on trust."""
+    code = getattr(handler, "__code__", None)
+    if code is None:
+        return
+    name = getattr(handler, "__qualname__", "the handler")
+    is_async = bool(code.co_flags & _CO_COROUTINE)
+    if thread and is_async:
+        raise LocalProtocolError(f"{name} for {kind} is async: leave thread=True out, or write a plain function")
+    if not thread and not is_async:
+        raise LocalProtocolError(f"{name} for {kind} is not async: write `async def`, or register it with thread=True")
