@@ -25,9 +25,11 @@ class Issuer(Protocol):
     @property
     def certificate(self) -> Certificate:
         """The issuer's own certificate."""
+        ...
 
     def sign(self, message: bytes) -> bytes:
         """An Ed25519 signature by the certificate's signing key."""
+        ...
 
 
 def issue(

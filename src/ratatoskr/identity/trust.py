@@ -139,14 +139,14 @@ class TrustPolicy:
 
     def _path(self, certificates: tuple[Certificate, ...], at: float) -> tuple[Certificate, ...]:
         """The chain with its root, every signature verified."""
-        last = certificates[-1]
+        peer, last = certificates[0], certificates[-1]
         candidates = [root for root in self.roots if root.kid == last.issuer]
         if not candidates:
-            named = f"`{certificates[1].subject}`" if len(certificates) > 1 else last.issuer.hex()[:16]
+            named = last.issuer.hex()[:16] if last is peer else f"`{last.subject}`"
             raise CertificateRefused(
                 "certificate.issuer",
-                f"`{certificates[0].subject}` (issuer {named}) is not under any of {len(self.roots)} roots. "
-                f"To trust it, add the root with key {last.issuer.hex()} or pin {certificates[0].fingerprint.hex()}",
+                f"`{peer.subject}` (issuer {named}) is not under any of {len(self.roots)} roots. "
+                f"To trust it, add the root with key {last.issuer.hex()} or pin {peer.fingerprint.hex()}",
             )
         # A renewed root keeps its key: prefer the certificate that is valid now.
         root = max(candidates, key=lambda each: (self._is_valid(each, at), each.path_length, each.not_after_ms))

@@ -326,7 +326,7 @@ def test_misuse_says_what_no_certificate_may_say(claims: dict[str, Any], says: s
 
 def issued(issuer: Any = ROOT, request: CertificateRequest | None = None, **arguments: Any) -> Certificate:
     request = request or CertificateRequest.from_bytes(encoded_request())
-    defaults = {"not_before": NOON, "not_after": NOON + WEEK, "entropy": lambda count: bytes(range(count))}
+    defaults: dict[str, Any] = {"not_before": NOON, "not_after": NOON + WEEK, "entropy": lambda count: bytes(range(count))}
     return issue(issuer, request, **(defaults | arguments))
 
 
