@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from ratatoskr.errors import LocalProtocolError
@@ -32,6 +33,17 @@ class MessageType(IntEnum):
     MARKETPLACE_REQUEST = 10
     PAYMENT_REQUEST = 11
     PROVIDER_REGISTRATION = 12
+
+
+_RESERVED_TYPES = frozenset(range(CUSTOM_TYPES_FROM)) - frozenset(MessageType) | {
+    MessageType.CONNECTION_REQUEST,
+    MessageType.CONNECTION_RESPONSE,
+}
+_KEY_TYPES = frozenset(
+    {FieldDescriptor.CPPTYPE_STRING, FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64}
+    | {FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64}
+)
+"""What a business key may be; bytes count as strings here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +68,16 @@ class Kind(Generic[Req, Res]):
     def __post_init__(self) -> None:
         if not 0 < self.type < 1 << 31 or not 0 < self.operation < 1 << 32:
             raise LocalProtocolError(f"kind {self.name}: type must be from 1 to 2**31-1, operation from 1 to 2**32-1")
+        if self.type in _RESERVED_TYPES:
+            raise LocalProtocolError(f"kind {self.name}: types below {CUSTOM_TYPES_FROM} belong to the protocol")
         if self.once and not self.sealed:
             raise LocalProtocolError(f"kind {self.name}: what executes at most once must be sealed")
-        if isinstance(self.once, str) and self.once not in self.request.DESCRIPTOR.fields_by_name:
-            raise LocalProtocolError(f"kind {self.name}: {self.request.DESCRIPTOR.name} has no field {self.once!r}")
+        if isinstance(self.once, str):
+            field = self.request.DESCRIPTOR.fields_by_name.get(self.once)
+            if field is None:
+                raise LocalProtocolError(f"kind {self.name}: {self.request.DESCRIPTOR.name} has no field {self.once!r}")
+            if field.is_repeated or field.cpp_type not in _KEY_TYPES:
+                raise LocalProtocolError(f"kind {self.name}: {self.once} is neither text, bytes nor an integer")
 
     def __str__(self) -> str:
         return f"{self.name} ({self.type}/{self.operation})"
@@ -99,15 +117,20 @@ AnyKind = Kind[Any, Any]
 class KindRegistry:
     """The kinds that one side knows. Immutable; ``registry | [kind]`` makes a larger one."""
 
-    __slots__ = ("_kinds",)
+    __slots__ = ("_kinds", "_names")
 
     def __init__(self, kinds: Iterable[AnyKind] = ()) -> None:
         table: dict[tuple[int, int], AnyKind] = {}
+        names: dict[str, AnyKind] = {}
         for kind in kinds:
             known = table.setdefault((kind.type, kind.operation), kind)
             if known != kind:
                 raise LocalProtocolError(f"{known} and {kind} have the same type and operation")
+            known = names.setdefault(kind.name.upper(), kind)
+            if known != kind:
+                raise LocalProtocolError(f"{known} and {kind} have the same name")
         self._kinds = table
+        self._names = names
 
     def get(self, type: int, operation: int) -> AnyKind | None:
         """The kind, or None where it is not known here."""
@@ -127,7 +150,7 @@ class KindRegistry:
 
     def by_name(self, name: str) -> AnyKind:
         """The kind of that name, in any letter case; LocalProtocolError names those that there are."""
-        for kind in self:
-            if kind.name == name.upper():
-                return kind
-        raise LocalProtocolError(f"no kind {name!r}; there are: {', '.join(sorted(k.name for k in self))}")
+        kind = self._names.get(name.upper())
+        if kind is None:
+            raise LocalProtocolError(f"no kind {name!r}; there are: {', '.join(sorted(k.name for k in self))}")
+        return kind

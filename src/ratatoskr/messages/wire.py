@@ -7,6 +7,7 @@ refuse may pass here; bytes that would cost too much may not.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -36,11 +37,11 @@ class Shape:
         return len(data) > UNCHECKED_BYTES and self.left(data, 0, len(data), budget, MAX_DEPTH) < 0
 
     def _children(self) -> dict[int, Shape]:
-        """Shapes by field number; made at the first use, since messages may contain themselves."""
+        """Shapes by field number; found at the first use, since messages may contain themselves."""
         if self._nested is None:
             fields = self._descriptor.fields
             self._packed = frozenset(f.number for f in fields if f.is_repeated and f.type not in _PACKABLE)
-            self._nested = {f.number: Shape(f.message_type) for f in fields if f.message_type is not None}
+            self._nested = {f.number: _shape(f.message_type) for f in fields if f.message_type is not None}
         return self._nested
 
     def left(self, data: bytes, at: int, end: int, budget: int, depth: int) -> int:
@@ -81,15 +82,15 @@ class Shape:
         return budget
 
 
-_shapes: dict[type[Message], Shape] = {}
-
-
 def shape_of(cls: type[Message]) -> Shape:
-    """The shape of a message class, made once."""
-    shape = _shapes.get(cls)
-    if shape is None:
-        shape = _shapes[cls] = Shape(cast(Descriptor, cls.DESCRIPTOR))
-    return shape
+    """The shape of a message class."""
+    return _shape(cast(Descriptor, cls.DESCRIPTOR))
+
+
+@cache
+def _shape(descriptor: Descriptor) -> Shape:
+    """One shape for each message, so that no bytes, whatever they nest, make more of them."""
+    return Shape(descriptor)
 
 
 def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
