@@ -88,12 +88,15 @@ find_base() {
     fi
     base=$own
     if ! command -v mmdebstrap >/dev/null; then
-        say "no image registry answers, and without one the base image is made by mmdebstrap, which is not installed"
-        say "(on Debian and Ubuntu: apt-get install mmdebstrap)"
+        say "no image registry answers; without one the base image is made by mmdebstrap, which is not installed"
+        say "(on Debian and Ubuntu: apt-get install mmdebstrap uidmap)"
         return 1
     fi
     say "no image registry answers; building the base image for Python $1 from Debian packages, about 20 s"
-    bootstrap "$2" "$own" || { say "mmdebstrap could not make the base image"; return 1; }
+    if ! bootstrap "$2" "$own"; then
+        say "mmdebstrap could not make the base image; without root it needs the package uidmap"
+        return 1
+    fi
 }
 
 # pip_setting NAME: what this machine tells pip, by its environment or its configuration files.

@@ -43,7 +43,14 @@ run_private() {
         demo) ratatoskr demo "$@" ;;
         lint) python docker/lint.py ;;
         shell) if [ $# -gt 0 ]; then "$@"; else "${SHELL:-bash}"; fi ;;
-        tests) if [ $# -gt 0 ]; then python -m pytest "$@"; else python docker/minutes.py --everything; fi ;;
+        tests)
+            if [ $# -gt 0 ]; then
+                python -m pytest "$@"
+            else
+                say "without containers: $(python --version) alone, no demo across a network, no tamper check"
+                python docker/minutes.py --everything
+            fi
+            ;;
         *) stop "'$command' needs containers" ;;
     esac
 }
