@@ -144,4 +144,6 @@ build() {
     if [ -n "$before" ] && [ "$before" != "$after" ]; then
         "$engine" rmi "$before" >/dev/null 2>&1 || true # its own layers only; a run still using it keeps it
     fi
+    # Every edit leaves a stage behind with the classic builder; those of other days are of no use as a cache.
+    "$engine" image prune --force --filter label=ratatoskr.stage=wheel --filter until=24h >/dev/null 2>&1 || true
 }

@@ -18,8 +18,8 @@ case "$*" in
     pull*) exit 1 ;;
     *" build "* | build*) echo "step 3 went wrong"; exit "${BUILD:-0}" ;;
     *" ps") exit "${COMPOSE:-0}" ;;
-    *" run --rm "*) echo "the service speaks"; ${SERVICE:-true} ;;
-    *" logs "*) echo "the sandbox's log" ;;
+    *" run --rm "*) echo "the service speaks"; eval "${SERVICE:-true}" ;;
+    *" logs "*) echo "${LOGS:-the sandbox's log}" ;;
 esac
 """
 
@@ -171,10 +171,33 @@ def test_the_whole_test_run_reports_its_stages_and_fails_with_any_part(tmp_path:
     ]
 
 
-def test_a_demo_that_nothing_tampered_with_does_not_pass_for_a_tamper_check(tmp_path: Path) -> None:
-    result = Machine(tmp_path, "docker").run("tamper")
+FLIPPED = "flipped one bit of what went up"
+
+
+@pytest.mark.parametrize(
+    ("tampered", "logs", "said", "code"),
+    [
+        ("echo 'demo failed: no such seal'; exit 1", FLIPPED, "noticed, exit code 1: demo failed: no such seal", 0),
+        ("exit 0", FLIPPED, "NOT NOTICED", 1),
+        ("exit 1", FLIPPED, "the demo ended with 1 and did not say why", 1),
+        ("echo Traceback; echo demo failed; exit 1", FLIPPED, "the demo ended with 1 and did not say why", 1),
+        ("echo 'demo failed: refused'; exit 1", "", "the proxy never came to change a bit", 1),
+    ],
+)
+def test_the_tamper_check_wants_a_changed_bit_and_a_demo_that_says_so(
+    tmp_path: Path, tampered: str, logs: str, said: str, code: int
+) -> None:
+    machine = Machine(tmp_path, "docker")
+    result = machine.run("tamper", SERVICE=f'[ -z "$RATATOSKR_FLIP" ] || {{ {tampered}; }}', LOGS=logs)
+    assert result.returncode == code
+    places = [line.rpartition(" ")[2] for line in result.stderr.splitlines() if "one bit changed at" in line]
+    assert result.stderr.count(said) == len(places) > 2
+    assert len(machine.calls("down --volumes")) == len(places) + 1
+
+
+def test_a_demo_that_fails_through_the_honest_proxy_fails_the_tamper_check(tmp_path: Path) -> None:
+    result = Machine(tmp_path, "docker").run("tamper", SERVICE="echo 'demo failed: always'; exit 1", LOGS=FLIPPED)
     assert result.returncode == 1
-    assert "the proxy never came to change a bit at up:300" in result.stderr
 
 
 @pytest.mark.parametrize(
