@@ -30,6 +30,8 @@ class Now(NamedTuple):
 class Timer(Enum):
     """Every deadline of a connection."""
 
+    __hash__ = object.__hash__  # members are singletons; Enum hashes their names, in Python
+
     HANDSHAKE = "the peer's next handshake record"
     ACCEPT = "the application's decision, or the server's answer, about a connection request"
     RECORD = "the end of a record that has begun to arrive"

@@ -54,6 +54,8 @@ class Connection:
         self._liveness = Liveness(config.limits, self._timers)
         self._outbound: deque[bytes] = deque()
         self._allowed: dict[int, int] = {}
+        self._unread = False
+        self._partial = False
         self._on_loan = False
         self._reference = 0
         self._eof: str | None = None
@@ -95,6 +97,7 @@ class Connection:
         """Bytes came, in any chunking. They are judged by the next poll."""
         if self._state not in (State.CLOSING, State.CLOSED):
             self._reader.feed(data)
+            self._unread = True
             self._liveness.heard = True
 
     def receive_eof(self, error: str | None = None) -> None:
@@ -169,28 +172,31 @@ class Connection:
     def poll(self, now: Now) -> Output:
         """The next thing to do. Events first, then received records, due timers, at most one Transmit, Wait."""
         session = self._session
-        session.start(now)
-        self._begin(now)
+        if not self._started:
+            self._begin(now)
+        if session.fresh:
+            session.start(now)
+        if self._liveness.heard:
+            self._liveness.touch(now.mono)
         while True:
             event = session.take()
             if event is not None:
                 return event
-            if self._state is not State.CLOSED and (self._read(now) or self._obey(now) or self._fire(now)):
+            if self._unread and self._read(now):
+                continue
+            if self._state is not State.CLOSED and (self._obey(now) or self._fire(now)):
                 continue
             output = self._output(now)
             if output is not None:
                 return output
 
     def _begin(self, now: Now) -> None:
-        if not self._started:
-            self._started = True
-            if isinstance(self._side, ClientSide):
-                self._outbound.append(self._side.hello())
-                self._move(Input.START, now)
-            else:
-                self._enter(now)
-        if self._liveness.heard:
-            self._liveness.touch(now.mono)
+        self._started = True
+        if isinstance(self._side, ClientSide):
+            self._outbound.append(self._side.hello())
+            self._move(Input.START, now)
+        else:
+            self._enter(now)
 
     def _move(self, input: Input, now: Now) -> None:
         """Take the transition; a new state starts with its own deadline."""
@@ -238,19 +244,18 @@ class Connection:
         try:
             record = self._reader.next(self._allowed.get)
             if record is None:
-                self._watch_partial(now)
+                self._unread = False
+                if self._reader.partial and not self._partial:
+                    self._partial = True
+                    self._timers.set(Timer.RECORD, now.mono + self._limits.record_timeout)
                 return False
-            self._timers.stop(Timer.RECORD)
+            if self._partial:
+                self._partial = False
+                self._timers.stop(Timer.RECORD)
             self._handle(*record, now)
         except ProtocolFault as fault:
             self._fault(fault, now)
         return True
-
-    def _watch_partial(self, now: Now) -> None:
-        if not self._reader.partial:
-            self._timers.stop(Timer.RECORD)
-        elif Timer.RECORD not in self._timers:
-            self._timers.set(Timer.RECORD, now.mono + self._limits.record_timeout)
 
     def _handle(self, type: RecordType, header: bytes, body: bytes, now: Now) -> None:
         input, side = RECORD_INPUTS[type], self._side
@@ -323,12 +328,9 @@ class Connection:
 
     # Time
 
-    def _earliest(self) -> float:
-        return min(self._timers.earliest, self._session.timers.earliest)
-
     def _fire(self, now: Now) -> bool:
         """Act on one due timer. False where none is."""
-        if self._earliest() > now.mono:
+        if self._session.timers.earliest > now.mono < self._timers.earliest:
             return False
         try:
             timer = self._session.timers.due(now.mono)
@@ -369,6 +371,7 @@ class Connection:
         row = fault.fault
         self._closed = Closed(row, fault.rule, fault.detail, self._reference, self._side.failure)
         self._reader = RecordReader()
+        self._unread = False
         if row in _ABORTING:
             self._outbound.clear()
         if row is not Fault.CLEAN or isinstance(self._side, ServerSide):  # at a clean end the client waits for EOF
@@ -430,8 +433,9 @@ class Connection:
         return None if plaintext is None else self._side.established.send.protect(RecordType.DATA, plaintext)
 
     def _wait(self, now: Now) -> Wait:
-        self._session.schedule_ack(now)
-        timers = min(self._session.timers, self._timers, key=lambda each: each.earliest)
+        session = self._session
+        session.schedule_ack(now)
+        timers = session.timers if session.timers.earliest < self._timers.earliest else self._timers
         return Wait(*timers.next())
 
 

@@ -59,7 +59,9 @@ class Liveness:
 
     def controls(self) -> list[v1.Control]:
         """What to say now."""
-        due = []
+        due: list[v1.Control] = []
+        if self._pong is None and not self._ping:
+            return due
         if self._ping:
             self._ping = False
             self._pings += 1

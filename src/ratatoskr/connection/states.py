@@ -19,6 +19,8 @@ from ratatoskr.timers import Timer
 class State(Enum):
     """Where a connection is."""
 
+    __hash__ = object.__hash__  # members are singletons; Enum hashes their names, in Python
+
     READY = "client: nothing is sent yet"
     GREETED = "client: the first message is sent, the second awaited"
     REQUESTED = "client: the third message is sent, the server's decision awaited"

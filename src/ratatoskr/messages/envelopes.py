@@ -11,7 +11,8 @@ REQUEST_BYTE = REQUEST[0]
 RESPONSE_BYTE = RESPONSE[0]
 MAX_VIOLATIONS = 8
 """Field violations that one error names."""
-MAX_RETRY_DELAY_MS = 24 * 3600 * 1000
+MAX_RETRY_DELAY = 24 * 3600.0
+"""The longest advice, in seconds."""
 
 
 def request_envelope(message: v1.RatatoskrRequest) -> bytes:
@@ -32,7 +33,7 @@ def failure_to_error(failure: Failure) -> v1.Error:
         reason=_cut(failure.reason, 64),
         message=_cut(failure.message, 512),
         disposition=v1.Disposition.ValueType(failure.disposition),
-        retry_delay_ms=0 if delay is None else min(max(1, round(delay * 1000)), MAX_RETRY_DELAY_MS),
+        retry_delay_ms=0 if delay is None else round(min(max(0.001, delay), MAX_RETRY_DELAY) * 1000),
         violations=[
             v1.FieldViolation(field=_cut(v.field, 64), rule=_cut(v.rule, 64), description=_cut(v.description, 128))
             for v in failure.violations[:MAX_VIOLATIONS]

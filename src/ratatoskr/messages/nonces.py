@@ -7,6 +7,7 @@ command line, so that the receiver recognizes the request. Other nonces come fro
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from hashlib import sha256
 
 NONCE_BYTES = 16
@@ -15,8 +16,12 @@ _POOL_NONCES = 64
 
 def business_nonce(type: int, operation: int, key: bytes) -> bytes:
     """``SHA256("ratatoskr-v1 nonce" ‖ 00 ‖ type u32 ‖ operation u32 ‖ key)[:16]``."""
-    place = type.to_bytes(4, "big") + operation.to_bytes(4, "big")
-    return sha256(b"ratatoskr-v1 nonce\0" + place + key).digest()[:NONCE_BYTES]
+    return sha256(_nonce_prefix(type, operation) + key).digest()[:NONCE_BYTES]
+
+
+@lru_cache(maxsize=256)
+def _nonce_prefix(type: int, operation: int) -> bytes:
+    return b"ratatoskr-v1 nonce\0" + type.to_bytes(4, "big") + operation.to_bytes(4, "big")
 
 
 class NonceSource:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Protocol
 
 from ratatoskr import v1
-from ratatoskr.messages.chain import Direction, Position, leaf_prefix, link
-from ratatoskr.messages.chain import leaf as leaf_of
+from ratatoskr.messages.chain import Direction, Position, leaf_prefix
 from ratatoskr.messages.envelopes import request_envelope, response_envelope
 from ratatoskr.messages.seals import SealContext
 
@@ -58,8 +58,8 @@ class MessageSerializer:
     def append(self, envelope: bytes) -> bytes:
         """Give the envelope the next number. Returns its leaf."""
         self._number = number = self._number + 1
-        leaf = leaf_of(self._prefix, number, envelope)
-        self._chain = link(self._chain, leaf)
+        leaf = sha256(self._prefix + number.to_bytes(8, "big") + envelope).digest()
+        self._chain = sha256(b"\2" + self._chain + leaf).digest()
         return leaf
 
     def seal(self, signed_at_ms: int) -> v1.Seal:

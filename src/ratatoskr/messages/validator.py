@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError, Message
 from ratatoskr import v1
 from ratatoskr.errors import Disposition, Failure, Status
 from ratatoskr.identity.verify import VerifyKey
-from ratatoskr.limits import Limits
+from ratatoskr.limits import MAX_REQUEST_TIMEOUT, Limits
 from ratatoskr.messages.canonical import is_canonical
 from ratatoskr.messages.chain import Direction, Position, leaf_prefix
 from ratatoskr.messages.envelopes import REQUEST_BYTE, RESPONSE_BYTE
@@ -25,13 +25,13 @@ from ratatoskr.messages.rules import Rule
 from ratatoskr.messages.schema import CHECKS
 from ratatoskr.messages.seals import SIGNATURE_BYTES, SealContext
 from ratatoskr.messages.span import Evidence, SealedAt, Span
-from ratatoskr.messages.wire import shape_of
+from ratatoskr.messages.wire import UNCHECKED_BYTES, shape_of
 
 METADATA_ENTRY_BYTES = 32
 """Charged for each metadata entry beside its name and value."""
 PAYLOAD_FIELDS = 16 * 1024
 """Fields of one payload, at all depths."""
-MAX_TIMEOUT_MS = 24 * 3600 * 1000
+MAX_TIMEOUT_MS = int(MAX_REQUEST_TIMEOUT * 1000)
 
 _NO_NONCE = bytes(NONCE_BYTES)
 _FLIGHT = shape_of(v1.Flight)
@@ -82,15 +82,6 @@ class OpenedFlight(NamedTuple):
     """The span that the flight's seal closed; None without a seal, or where nothing was unsealed."""
 
 
-class _Link(NamedTuple):
-    """One envelope with its place; what is known of it before the flight's seal is verified."""
-
-    leaf: bytes
-    envelope: bytes
-    message: v1.RatatoskrRequest | v1.RatatoskrResponse
-    kind: AnyKind | None
-
-
 class MessageValidator:
     """The receiving end of one direction of a session.
 
@@ -132,22 +123,20 @@ class MessageValidator:
     def open(self, data: bytes) -> OpenedFlight:
         """Open one flight. Raises ProtocolFault where a session rule is broken; then nothing has moved."""
         flight = self._parse(data)
-        links, chain, needs_seal = self._link(flight.envelopes)
-        number = self._number + len(links)
+        messages, chain, needs_seal = self._link(flight.envelopes)
+        number = self._number + len(messages)
         seal = self._verify(flight.seal, number, chain) if flight.HasField("seal") else None
         if needs_seal and seal is None:
             raise Rule.SEAL_MISSING.broken(f"the flight that ends with message {number} has no seal and needs one")
 
         span = self._span
-        span.leaves.extend([link.leaf for link in links])
-        messages = []
-        for at, (leaf, envelope, message, kind) in enumerate(links, self._number + 1):
-            received = Received(at, leaf, envelope, message, kind, span)
+        for received in messages:
+            span.leaves.append(received.leaf)
+            message = received.message
             if isinstance(message, v1.RatatoskrRequest):
                 _open_request(received, message)
             else:
                 _open_response(received, message)
-            messages.append(received)
         for hop in flight.hops:
             messages[hop.index].hop = hop
 
@@ -184,13 +173,13 @@ class MessageValidator:
             last = hop.index
         return flight
 
-    def _link(self, envelopes: Sequence[bytes]) -> tuple[list[_Link], bytes, bool]:
+    def _link(self, envelopes: Sequence[bytes]) -> tuple[list[Received], bytes, bool]:
         """The envelopes parsed and linked behind the last one; the chain's new value; whether a seal is needed."""
-        prefix, number, chain = self._prefix, self._number, self._chain
+        prefix, number, chain, span = self._prefix, self._number, self._chain, self._span
         limits, kinds = self._limits, self._kinds
         longest = limits.envelope_bytes
         needs_seal = False
-        links = []
+        messages = []
         for envelope in envelopes:
             number += 1
             if len(envelope) > longest:
@@ -203,8 +192,8 @@ class MessageValidator:
                     raise Rule.ENVELOPE_CANONICAL.broken(f"message {number} is not in its canonical encoding")
             leaf = sha256(prefix + number.to_bytes(8, "big") + envelope).digest()
             chain = sha256(b"\2" + chain + leaf).digest()
-            links.append(_Link(leaf, envelope, message, kind))
-        return links, chain, needs_seal
+            messages.append(Received(number, leaf, envelope, message, kind, span))
+        return messages, chain, needs_seal
 
     def _verify(self, seal: v1.Seal, number: int, chain: bytes) -> SealedAt:
         signature = seal.signature
@@ -221,9 +210,10 @@ def _parse_envelope(number: int, envelope: bytes, limits: Limits) -> v1.Ratatosk
     body = envelope[1:]
     if form not in _ENVELOPES:
         raise Rule.ENVELOPE_FORM.broken(f"message {number} begins with {form}")
-    fields = 8 + 3 * limits.metadata_entries if form == REQUEST_BYTE else _RESPONSE_FIELDS
-    if _ENVELOPES[form].exceeds(body, fields):
-        raise Rule.ENVELOPE_BUDGET.broken(f"message {number} holds more than {fields} fields")
+    if len(body) > UNCHECKED_BYTES:
+        fields = 8 + 3 * limits.metadata_entries if form == REQUEST_BYTE else _RESPONSE_FIELDS
+        if _ENVELOPES[form].exceeds(body, fields):
+            raise Rule.ENVELOPE_BUDGET.broken(f"message {number} holds more than {fields} fields")
     try:
         if form == REQUEST_BYTE:
             request = v1.RatatoskrRequest.FromString(body)
@@ -289,7 +279,7 @@ def _open_response(received: Received, response: v1.RatatoskrResponse) -> None:
 
 def _open_payload(data: bytes, cls: type[Message], kind: AnyKind) -> Message | Failure:
     """The payload, or why it is none."""
-    if shape_of(cls).exceeds(data, PAYLOAD_FIELDS):
+    if len(data) > UNCHECKED_BYTES and shape_of(cls).exceeds(data, PAYLOAD_FIELDS):
         return Rule.PAYLOAD_BUDGET.failure(f"{cls.DESCRIPTOR.name} holds more than {PAYLOAD_FIELDS} fields")
     try:
         payload = cls.FromString(data)

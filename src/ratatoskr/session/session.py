@@ -77,7 +77,8 @@ class Session:
         self._outbox: Outbox[IncomingCall] = Outbox()
         self._draining = Draining()
         self._charges = Bucket(limits.control_rate, limits.control_burst)
-        self._fresh: list[OutgoingCall] = []
+        self.fresh: list[OutgoingCall] = []
+        """Requests that wait for :meth:`start`."""
         self._delivered = 0
         self._ack_sent = 0
         self._ack_due = False
@@ -130,7 +131,7 @@ class Session:
             self._resolve(call, failure)
         else:
             self._outgoing.enqueue(call)
-            self._fresh.append(call)
+            self.fresh.append(call)
         return call
 
     def respond(self, id: RequestId, message: Message, *, replayed: bool = False) -> None:
@@ -212,6 +213,8 @@ class Session:
         elif messages and Timer.SPAN not in self.timers:
             self.timers.set(Timer.SPAN, now.mono + self._limits.span_timeout)
         progress = messages or flight.sealed is not None or self._outbox.acked > acked
+        if progress and not flight.controls:
+            return []
         return self._controls_in(flight.controls, bool(progress), now)
 
     def _deliver(self, messages: Sequence[Received], now: Now) -> None:
@@ -299,6 +302,9 @@ class Session:
     def build(self, now: Now, controls: list[v1.Control]) -> bytes | None:
         """The next flight, numbered, chained and sealed; None when there is nothing to say."""
         draining = self._draining
+        idle = not (self._answers or self._outgoing.queued or controls or self._ack_due or self._seal_due)
+        if idle and not draining.announced:
+            return None
         if draining.announced:
             controls = [*controls, *draining.controls(self._quiet())]
         first = self._serializer.number + 1
@@ -353,14 +359,12 @@ class Session:
 
     def start(self, now: Now) -> None:
         """Issue time and timeout of requests that were made since the last poll begin now."""
-        if not self._fresh:
-            return
         earliest = self.timers.get(Timer.REQUEST)
-        for call in self._fresh:
+        for call in self.fresh:
             call.issued_at_ms = now.wall_ms
             call.deadline = now.mono + call.timeout
             earliest = min(earliest, call.deadline)
-        self._fresh.clear()
+        self.fresh.clear()
         self.timers.set(Timer.REQUEST, earliest)
 
     def schedule_ack(self, now: Now) -> None:
@@ -423,7 +427,7 @@ class Session:
         )
 
     def _fail_queued(self) -> None:
-        self._fresh.clear()
+        self.fresh.clear()
         for call in self._outgoing.take_queued():
             self._resolve(call, _GOING_AWAY)
 
@@ -443,7 +447,7 @@ class Session:
             Status.UNAVAILABLE, fault.name, f"the connection ended: {fault.meaning}", Disposition.NOT_PROCESSED
         )
         lost = Failure(Status.UNAVAILABLE, fault.name, self._ended.message, Disposition.MAYBE)
-        self._fresh.clear()
+        self.fresh.clear()
         for call in list(self._outgoing.unresolved()):
             self._resolve(call, lost if call.number else self._ended)
         self._outgoing.take_queued()
