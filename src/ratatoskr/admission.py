@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError, Message
 from ratatoskr import v1
 from ratatoskr.errors import Failure, Fault, LocalProtocolError, ProtocolFault
 from ratatoskr.identity.verify import signed_input
-from ratatoskr.limits import Limits
+from ratatoskr.limits import MAX_ACCEPT_TIMEOUT, MIN_HANDSHAKE_BYTES, Limits
 from ratatoskr.messages.canonical import is_canonical
 from ratatoskr.messages.envelopes import failure_from_error, failure_to_error
 
@@ -56,8 +56,13 @@ class ServerHello:
     def decode(cls, data: bytes) -> ServerHello:
         """Read B2. Raises ProtocolFault."""
         message = _parse(v1.ServerHello, data)
-        _require(0 < message.accept_timeout_ms <= 3600_000, "the server's accept timeout is not from 1 ms to an hour")
-        _require(message.request_bytes >= 1024, "the server reads no connection request of useful length")
+        _require(
+            0 < message.accept_timeout_ms <= MAX_ACCEPT_TIMEOUT * 1000,
+            "the server's accept timeout is not from 1 ms to an hour",
+        )
+        _require(
+            message.request_bytes >= MIN_HANDSHAKE_BYTES, "the server reads no connection request of useful length"
+        )
         return cls(
             tuple(message.chain), message.time_ms / 1000, message.request_bytes, message.accept_timeout_ms / 1000
         )
@@ -122,7 +127,8 @@ class ConnectionResponse:
             ).SerializeToString(deterministic=True)
         answer = v1.ConnectionAnswer(response=response)
         bare = answer.ByteSize()
-        answer.padding = bytes(-(bare + 3) % _ANSWER_MULTIPLE)
+        # From 128 bytes on the field's tag and length take three.
+        answer.padding = bytes(128 + -(bare + 3 + 128) % _ANSWER_MULTIPLE)
         return answer.SerializeToString(deterministic=True)
 
     @classmethod

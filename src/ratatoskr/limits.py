@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from math import inf
 
 from ratatoskr.errors import LocalProtocolError
 
@@ -12,6 +13,22 @@ MIN_RECORD_BYTES = 4096
 """No peer may announce less."""
 MIN_ENVELOPE_BYTES = 3072
 """No peer may announce less: every error fits."""
+MIN_HANDSHAKE_BYTES = 1024
+"""No server may announce less: a connection request has a certificate and a signature."""
+MAX_ACCEPT_TIMEOUT = 3600.0
+"""No server may announce more, in seconds."""
+MAX_REQUEST_TIMEOUT = 24 * 3600.0
+"""The longest time of a call, in seconds."""
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "record_bytes": (MIN_RECORD_BYTES, MAX_RECORD_BYTES),
+    "handshake_bytes": (MIN_HANDSHAKE_BYTES, MAX_RECORD_BYTES),
+    "requests_open": (1, (1 << 32) - 1),
+    "request_bytes_open": (1, (1 << 64) - 1),
+    "accept_timeout": (0.001, MAX_ACCEPT_TIMEOUT),
+    "request_timeout": (0.001, MAX_REQUEST_TIMEOUT),
+}
+"""What can be announced, and what works."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +86,11 @@ class Limits:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if getattr(self, field.name) <= 0:
-                raise LocalProtocolError(f"Limits.{field.name} must be above zero")
-        if not MIN_RECORD_BYTES <= self.record_bytes <= MAX_RECORD_BYTES:
-            raise LocalProtocolError(f"Limits.record_bytes must be from {MIN_RECORD_BYTES} to {MAX_RECORD_BYTES}")
+            if not 0 < getattr(self, field.name) < inf:
+                raise LocalProtocolError(f"Limits.{field.name} must be above zero, and finite")
+        for name, (least, most) in _RANGES.items():
+            if not least <= getattr(self, name) <= most:
+                raise LocalProtocolError(f"Limits.{name} must be from {least} to {most}")
         if not MIN_ENVELOPE_BYTES <= self.envelope_bytes <= self.record_bytes - 1024:
             raise LocalProtocolError(
                 f"Limits.envelope_bytes must be at least {MIN_ENVELOPE_BYTES} and leave 1024 bytes of record_bytes free"
