@@ -14,7 +14,7 @@ from ratatoskr.messages import AnyKind, Evidence, Kind
 from ratatoskr.service.host import Host, PeerLink
 from ratatoskr.service.pending import Exchange
 from ratatoskr.service.store import StoreTransaction, Transaction
-from ratatoskr.session.session import DEFAULT_TIMEOUT_MS
+from ratatoskr.session.sending import DEFAULT_TIMEOUT_MS
 
 Req = TypeVar("Req", bound=Message)
 Res = TypeVar("Res", bound=Message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from ratatoskr.errors import Disposition, Failure
 from ratatoskr.service.answers import Answers, Arrival
@@ -80,6 +81,7 @@ class Claims:
             return
         for each in operation.own():
             self._refuse(each, CONFLICT)
+        call.allow_begin(partial(self._store.begin, claim))
         try:
             outcome = await self._settle(claim, call, await execute())
         except BaseException:

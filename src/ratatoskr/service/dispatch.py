@@ -16,6 +16,7 @@ from ratatoskr.errors import CallError, Disposition, Fail, Failure, Status
 from ratatoskr.events import RequestId, RequestReceived
 from ratatoskr.identity import Role
 from ratatoskr.messages import Rule
+from ratatoskr.messages.schema import check
 from ratatoskr.service.answers import Answers, Arrival
 from ratatoskr.service.call import Call
 from ratatoskr.service.claims import Claims
@@ -57,7 +58,8 @@ class Service:
     ) -> None:
         self._host = host
         self._answers = Answers(host)
-        self._claims = Claims(host, self._answers, store or MemoryStore(), policy or OncePolicy())
+        kept = MemoryStore() if store is None else store
+        self._claims = Claims(host, self._answers, kept, policy or OncePolicy())
         self._routes = {place: (route, _compose(route, host)) for place, route in router.serve().items()}
 
     def job(self, link: PeerLink, event: RequestReceived) -> Job:
@@ -107,18 +109,14 @@ class Service:
             answer = await invoke(arrival.message, call)
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
             return self._failed(arrival, _unwrapped(error))
-        response: type[Message] = route.kind.response
-        if isinstance(answer, response):
-            return answer
-        name = getattr(route.handler, "__qualname__", "the handler")
-        text = f"{name} returned a {type(answer).__name__}; it must return a {response.__name__}"
-        return self._answers.internal(arrival, "handler.answer", text)
+        fault = _fault_in(answer, route)
+        return answer if fault is None else self._answers.internal(arrival, "handler.answer", fault)
 
     def _failed(self, arrival: Arrival, error: Exception) -> Failure:
         if isinstance(error, Fail):
             return error.failure
         if isinstance(error, CallError):
-            text = f"a call that the handler made failed ({error}); to pass that on, catch CallError and raise Fail"
+            text = "a call that the handler made failed; to pass that on, catch CallError and raise Fail"
             return self._answers.internal(arrival, "handler.call", text, error)
         return self._answers.internal(arrival, "handler.error", f"the handler raised {type(error).__name__}", error)
 
@@ -129,6 +127,18 @@ def _unwrapped(error: Exception) -> Exception:
         return error
     group = cast("ExceptionGroup[Exception]", error)
     return _unwrapped(group.exceptions[0]) if len(group.exceptions) == 1 else group
+
+
+def _fault_in(answer: Any, route: Route) -> str | None:
+    """Why the peer could not take that answer; None where it can."""
+    name = getattr(route.handler, "__qualname__", "the handler")
+    response: type[Message] = route.kind.response
+    if not isinstance(answer, response):
+        return f"{name} returned a {type(answer).__name__}; it must return a {response.__name__}"
+    violations = check(answer)
+    if not violations:
+        return None
+    return f"{name} returned an invalid {response.__name__}: {violations[0].field} {violations[0].description}"
 
 
 def _compose(route: Route, host: Host) -> _Invoke:

@@ -65,11 +65,13 @@ class PendingCalls(Generic[W]):
         if event.id not in self._waiters:
             return None
         waiter = self._waiters.pop(event.id)
+        evidence = event.evidence
         if isinstance(event, RequestFailed):
-            return Settled(waiter, CallError.of(event.failure), event.evidence)
+            return Settled(waiter, CallError.of(event.failure), evidence)
         kind = event.received.kind
         assert kind is not None
-        return Settled(waiter, Exchange(event.message, kind, event.replayed, event.evidence), event.evidence)
+        assert evidence is not None
+        return Settled(waiter, Exchange(event.message, kind, event.replayed, evidence), evidence)
 
     def close(self, event: Closed) -> list[Settled[W]]:
         """Everything that is left fails: nobody knows what became of it."""

@@ -119,10 +119,11 @@ class Router:
         return register
 
     def middleware(self, function: M) -> M:
-        """Register ``async def function(call, message, next)``; it returns ``await next(message)`` or something else.
+        """Register ``async def function(call, message, call_next)``, which answers ``await call_next(message)``.
 
-        It is around every handler of this router and of those that it includes; what is registered first is outermost.
-        It runs with the handler: for a kind that is executed at most once it runs at most once too.
+        It may also answer by itself, or raise Fail. It is around every handler of this router and of those that it
+        includes; what is registered first is outermost. It runs with the handler: for a kind that executes at most
+        once it runs at most once too, and roles have been checked before.
         """
         self._check_open()
         self._middleware.append(function)
