@@ -78,14 +78,16 @@ class Opened:
 class RequestReceived:
     """The peer asks. Answer with ``respond(id, …)`` or ``fail(id, …)``, exactly once."""
 
-    __slots__ = ("id", "kind", "message", "received")
+    __slots__ = ("deadline", "id", "kind", "message", "received")
 
-    def __init__(self, id: RequestId, kind: AnyKind, message: Message, received: Received) -> None:
+    def __init__(self, id: RequestId, kind: AnyKind, message: Message, received: Received, deadline: float) -> None:
         self.id = id
         self.kind = kind
         self.message = message
         """The payload: an instance of ``kind.request``."""
         self.received = received
+        self.deadline = deadline
+        """When the caller stops waiting, in seconds of the monotonic clock."""
 
     def __repr__(self) -> str:
         return f"RequestReceived({self.kind})"

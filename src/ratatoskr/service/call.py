@@ -14,7 +14,6 @@ from ratatoskr.messages import AnyKind, Evidence, Kind
 from ratatoskr.service.host import Host, PeerLink
 from ratatoskr.service.pending import Exchange
 from ratatoskr.service.store import StoreTransaction, Transaction
-from ratatoskr.session.sending import DEFAULT_TIMEOUT_MS
 
 Req = TypeVar("Req", bound=Message)
 Res = TypeVar("Res", bound=Message)
@@ -23,15 +22,16 @@ Res = TypeVar("Res", bound=Message)
 class Call:
     """One request, while its handler runs."""
 
-    __slots__ = ("_arrived", "_begin", "_host", "_link", "_received", "_request", "kind", "metadata", "transaction")
+    __slots__ = ("_begin", "_host", "_link", "_received", "_request", "deadline", "kind", "metadata", "transaction")
 
     def __init__(self, host: Host, link: PeerLink, event: RequestReceived) -> None:
         self._host = host
         self._link = link
         self._request = event.request
         self._received = event.received
-        self._arrived = host.now().mono
         self._begin: Callable[[], StoreTransaction] | None = None
+        self.deadline = event.deadline
+        """Until when the caller waits, in seconds of the monotonic clock."""
         self.kind: AnyKind = event.kind
         self.metadata: dict[str, str] = event.metadata
         """What the caller sent beside the payload."""
@@ -65,12 +65,6 @@ class Call:
     def evidence(self) -> Evidence:
         """What the request becomes provable by."""
         return self._received.evidence
-
-    @property
-    def deadline(self) -> float:
-        """Until when the caller waits, in seconds of the monotonic clock."""
-        hop = self._received.hop
-        return self._arrived + (hop.timeout_ms if hop is not None and hop.timeout_ms else DEFAULT_TIMEOUT_MS) / 1000
 
     def remaining(self) -> float:
         """For how many seconds the caller still waits; 0 when it has given up."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import inf
 
-from ratatoskr.errors import Fault, ProtocolFault
+from ratatoskr.errors import Fault, LocalProtocolError, ProtocolFault
 from ratatoskr.events import RequestId
 from ratatoskr.limits import Limits
 from ratatoskr.messages import AnyKind, Received
@@ -18,9 +18,10 @@ from ratatoskr.messages import AnyKind, Received
 class IncomingCall(RequestId):
     """One request of the peer's, until its terminal answer is acknowledged."""
 
-    __slots__ = ("answered", "deadline", "kind", "leaf", "number", "operation", "size", "type")
+    __slots__ = ("answered", "deadline", "kind", "leaf", "number", "operation", "owner", "size", "type")
 
-    def __init__(self, received: Received, type: int, operation: int) -> None:
+    def __init__(self, owner: IncomingCalls, received: Received, type: int, operation: int) -> None:
+        self.owner = owner
         self.number = received.number
         self.leaf = received.leaf
         self.kind: AnyKind | None = received.kind
@@ -29,6 +30,7 @@ class IncomingCall(RequestId):
         self.size = len(received.envelope)
         self.deadline = inf
         self.answered = False
+        """Whether the application has answered."""
 
     def __repr__(self) -> str:
         return f"<RequestId {self.type}/{self.operation} {id(self):x}>"
@@ -46,6 +48,10 @@ class IncomingCalls:
         self.open = 0
         """Slots in use."""
 
+    def bind(self, limits: Limits) -> None:
+        """The limits were negotiated."""
+        self._limits = limits
+
     def accept(self, call: IncomingCall) -> None:
         """Take a slot. Raises ProtocolFault when the peer has no more."""
         limits = self._limits
@@ -60,7 +66,6 @@ class IncomingCalls:
 
     def answer(self, call: IncomingCall) -> None:
         """The terminal answer is decided."""
-        call.answered = True
         del self._unanswered[call]
 
     def release(self, call: IncomingCall) -> None:
@@ -68,7 +73,14 @@ class IncomingCalls:
         self.open -= 1
         self._bytes_open -= call.size
 
-    def __contains__(self, call: object) -> bool:
+    def awaits(self, call: IncomingCall) -> bool:
+        """Whether an answer to the call is still of use. Raises LocalProtocolError where it was answered before, or
+        belongs to another session.
+        """
+        if call.owner is not self:
+            raise LocalProtocolError(f"{call!r} belongs to another session: answer on the connection that it came from")
+        if call.answered:
+            raise LocalProtocolError(f"{call!r} is answered already: answer each request once")
         return call in self._unanswered
 
     def due(self, now: float) -> list[IncomingCall]:
@@ -80,7 +92,5 @@ class IncomingCalls:
         return min((call.deadline for call in self._unanswered), default=inf)
 
     def clear(self) -> None:
-        """The session ended: nothing can be answered any more."""
-        for call in self._unanswered:
-            call.answered = True
+        """The session ended: no answer is of use any more."""
         self._unanswered.clear()

@@ -42,23 +42,15 @@ from ratatoskr.messages import (
 from ratatoskr.messages.envelopes import (
     failure_from_error,
     failure_to_error,
-    request_envelope,
     response_envelope,
 )
 from ratatoskr.session.bucket import Bucket
 from ratatoskr.session.draining import Draining
 from ratatoskr.session.incoming import IncomingCall, IncomingCalls
 from ratatoskr.session.metadata import check_metadata
-from ratatoskr.session.outbox import Outbox
 from ratatoskr.session.outgoing import OutgoingCall, OutgoingCalls, serialize_payload
+from ratatoskr.session.sending import DEFAULT_TIMEOUT_MS, Sender
 from ratatoskr.timers import Now, Timer, Timers
-
-FLIGHT_OVERHEAD = 512
-"""Bytes of a flight beside its envelopes and hops: ack, controls, seal, tag."""
-ENVELOPE_OVERHEAD = 40
-"""Bytes that one envelope adds to a flight: its field's tag and length, and its hop."""
-DEFAULT_TIMEOUT_MS = 30_000
-"""What a request without a hop means by its timeout."""
 
 
 class Session:
@@ -73,18 +65,13 @@ class Session:
         self._events: deque[tuple[int, Event | None]] = deque()
         self._outgoing = OutgoingCalls(limits)
         self._incoming = IncomingCalls(limits)
-        self._answers: deque[tuple[bytes, bool, IncomingCall]] = deque()
-        self._outbox: Outbox[IncomingCall] = Outbox()
+        self._sender = Sender(self._outgoing, self.timers, limits)
         self._draining = Draining()
         self._charges = Bucket(limits.control_rate, limits.control_burst)
         self.fresh: list[OutgoingCall] = []
         """Requests that wait for :meth:`start`."""
         self._delivered = 0
-        self._ack_sent = 0
-        self._ack_due = False
-        self._seal_due = False
         self._ended: Failure | None = None
-        self._serializer: MessageSerializer
         self._validator: MessageValidator
         self.session_id = b""
 
@@ -93,8 +80,8 @@ class Session:
         self.session_id = session_id
         self._limits = limits
         self._outgoing.bind(limits)
-        self._incoming = IncomingCalls(limits)
-        self._serializer = MessageSerializer(signer, session_id, self._own, peer.kid)
+        self._incoming.bind(limits)
+        self._sender.bind(MessageSerializer(signer, session_id, self._own, peer.kid), limits)
         self._validator = MessageValidator(peer, session_id, self._own.other, self._kinds, limits, own_kid=signer.kid)
         for call in self._outgoing.take_longer_than(limits.envelope_bytes):
             self._resolve(call, _TOO_LONG)
@@ -143,33 +130,35 @@ class Session:
             raise LocalProtocolError(
                 f"{kind.name} is answered by a {kind.response.DESCRIPTOR.name}; this is a {type(message).__name__}"
             )
-        payload = message.SerializeToString(deterministic=True)
-        self._answer(call, v1.RatatoskrResponse(payload=payload), kind.sealed, replayed)
+        if self._incoming.awaits(call):
+            payload = message.SerializeToString(deterministic=True)
+            self._answer(call, v1.RatatoskrResponse(payload=payload, replayed=replayed), sealed=kind.sealed)
+        call.answered = True
 
     def fail(self, id: RequestId, failure: Failure, *, replayed: bool = False) -> None:
         """End a request without an answer; see :meth:`ratatoskr.Connection.fail`."""
         call = _incoming(id)
-        self._answer(
-            call, v1.RatatoskrResponse(error=failure_to_error(failure)), call.kind is None or call.kind.sealed, replayed
-        )
+        if self._incoming.awaits(call):
+            self._refuse(call, failure, replayed=replayed)
+        call.answered = True
 
-    def _answer(self, call: IncomingCall, response: v1.RatatoskrResponse, sealed: bool, replayed: bool) -> None:
-        if call not in self._incoming:
-            return  # it expired, or the session ended: the caller has been told another outcome
+    def _refuse(self, call: IncomingCall, failure: Failure, *, replayed: bool = False) -> None:
+        error = v1.RatatoskrResponse(error=failure_to_error(failure), replayed=replayed)
+        self._answer(call, error, sealed=call.kind is None or call.kind.sealed)
+
+    def _answer(self, call: IncomingCall, response: v1.RatatoskrResponse, *, sealed: bool) -> None:
         response.request_number = call.number
         response.request_leaf = call.leaf
         response.type = v1.MessageType.ValueType(call.type)
         response.operation = call.operation
         response.last = True
-        if replayed:
-            response.replayed = True
         envelope = response_envelope(response)
         if len(envelope) > self._limits.envelope_bytes:
             raise LocalProtocolError(
                 f"the answer has {len(envelope)} bytes; Limits.envelope_bytes is {self._limits.envelope_bytes}"
             )
         self._incoming.answer(call)
-        self._answers.append((envelope, sealed, call))
+        self._sender.answer(envelope, call, sealed=sealed)
 
     def _resolve(self, call: OutgoingCall, failure: Failure) -> None:
         call.resolved = True
@@ -200,8 +189,8 @@ class Session:
         before = validator.unsealed
         flight = validator.open(plaintext)
         messages = flight.messages
-        acked = self._outbox.acked
-        for call in self._outbox.acknowledge(flight.ack):
+        acked = self._sender.acked
+        for call in self._sender.acknowledge(flight.ack):
             self._incoming.release(call)
         if messages and self._draining.disconnect_received:
             raise ProtocolFault(Fault.FLIGHT_INVALID, "disconnect.final", "a message after DISCONNECT")
@@ -212,7 +201,7 @@ class Session:
                 self._events.append((0, SpanSealed(before)))
         elif messages and Timer.SPAN not in self.timers:
             self.timers.set(Timer.SPAN, now.mono + self._limits.span_timeout)
-        progress = messages or flight.sealed is not None or self._outbox.acked > acked
+        progress = messages or flight.sealed is not None or self._sender.acked > acked
         if progress and not flight.controls:
             return []
         return self._controls_in(flight.controls, bool(progress), now)
@@ -234,7 +223,7 @@ class Session:
             raise
 
     def _request_in(self, received: Received, request: v1.RatatoskrRequest, now: Now) -> None:
-        call = IncomingCall(received, request.type, request.operation)
+        call = IncomingCall(self._incoming, received, request.type, request.operation)
         self._incoming.accept(call)
         hop = received.hop
         call.deadline = now.mono + (hop.timeout_ms if hop is not None and hop.timeout_ms else DEFAULT_TIMEOUT_MS) / 1000
@@ -244,7 +233,7 @@ class Session:
         elif failure is None and 0 < request.expires_at_ms <= now.wall_ms:
             failure = Rule.REQUEST_EXPIRED.failure("the request expired before it arrived")
         if failure is not None:
-            self.fail(call, failure)
+            self._refuse(call, failure)
             self._events.append((received.number, None))
             return
         kind, payload = received.kind, received.payload
@@ -252,7 +241,7 @@ class Session:
         assert payload is not None
         if call.deadline < self.timers.get(Timer.REQUEST):
             self.timers.set(Timer.REQUEST, call.deadline)
-        self._events.append((received.number, RequestReceived(call, kind, payload, received)))
+        self._events.append((received.number, RequestReceived(call, kind, payload, received, call.deadline)))
 
     def _response_in(self, received: Received, response: v1.RatatoskrResponse) -> None:
         call = self._outgoing.answered(
@@ -266,8 +255,6 @@ class Session:
             else:
                 event = RequestFailed(call, received.failure or failure_from_error(response.error), received)
         self._events.append((received.number, event))
-        if self._outgoing.unblocked():
-            self._events.append((0, Writable()))
 
     def _controls_in(self, controls: Sequence[v1.Control], progress: bool, now: Now) -> list[v1.Control]:
         """Act on what ends the session, return the rest. Charges every control, and a flight that brought nothing."""
@@ -302,58 +289,16 @@ class Session:
     def build(self, now: Now, controls: list[v1.Control]) -> bytes | None:
         """The next flight, numbered, chained and sealed; None when there is nothing to say."""
         draining = self._draining
-        idle = not (self._answers or self._outgoing.queued or controls or self._ack_due or self._seal_due)
-        if idle and not draining.announced:
-            return None
         if draining.announced:
             controls = [*controls, *draining.controls(self._quiet())]
-        first = self._serializer.number + 1
-        envelopes, hops, sealed = self._fill()
-        if not (envelopes or controls or self._ack_due or self._seal_due):
-            return None
-        flight = v1.Flight(first_number=first, envelopes=envelopes, hops=hops, ack=self._delivered, controls=controls)
-        unsealed = self._serializer.unsealed
-        if sealed or self._seal_due or draining.disconnect_sent or unsealed >= self._limits.span_messages:
-            flight.seal.CopyFrom(self._serializer.seal(now.wall_ms))
-            self._seal_due = False
-            self.timers.stop(Timer.SEAL)
-        elif unsealed and Timer.SEAL not in self.timers:
-            self.timers.set(Timer.SEAL, now.mono + self._limits.seal_delay)
-        self._ack_sent = self._delivered
-        self._ack_due = False
-        self.timers.stop(Timer.ACK)
-        return flight.SerializeToString()
+        flight = self._sender.build(now, controls, self._delivered, seal=draining.disconnect_sent)
+        self._tell_writable()
+        return flight
 
-    def _fill(self) -> tuple[list[bytes], list[v1.Hop], bool]:
-        """Number what fits into one flight: answers, then requests. Returns also whether any of it needs a seal."""
-        limits, serializer, outbox = self._limits, self._serializer, self._outbox
-        room = limits.record_bytes - FLIGHT_OVERHEAD
-        count = min(limits.flight_messages, limits.span_messages - serializer.unsealed)
-        envelopes: list[bytes] = []
-        hops: list[v1.Hop] = []
-        needs_seal = False
-        answers = self._answers
-        while answers and len(envelopes) < count and len(answers[0][0]) + ENVELOPE_OVERHEAD <= room:
-            envelope, sealed, incoming = answers.popleft()
-            serializer.append(envelope)
-            outbox.add(envelope, incoming)
-            envelopes.append(envelope)
-            room -= len(envelope) + ENVELOPE_OVERHEAD
-            needs_seal = needs_seal or sealed
-        while not answers and len(envelopes) < count:
-            call = self._outgoing.next(room - ENVELOPE_OVERHEAD)
-            if call is None:
-                break
-            envelope = request_envelope(call.message())
-            leaf = serializer.append(envelope)
-            outbox.add(envelope, None)
-            self._outgoing.opened(call, serializer.number, leaf)
-            if call.timeout * 1000 != DEFAULT_TIMEOUT_MS:
-                hops.append(v1.Hop(index=len(envelopes), timeout_ms=max(1, int(call.timeout * 1000))))
-            envelopes.append(envelope)
-            room -= len(envelope) + ENVELOPE_OVERHEAD
-            needs_seal = needs_seal or call.kind.sealed
-        return envelopes, hops, needs_seal
+    def _tell_writable(self) -> None:
+        """The queue of requests may have become shorter."""
+        if self._outgoing.unblocked():
+            self._events.append((0, Writable()))
 
     # Time
 
@@ -369,15 +314,14 @@ class Session:
 
     def schedule_ack(self, now: Now) -> None:
         """Nothing else is to be sent: what was delivered is acknowledged alone, a little later."""
-        if self._delivered > self._ack_sent and not self._ack_due and Timer.ACK not in self.timers:
-            self.timers.set(Timer.ACK, now.mono + self._limits.ack_delay)
+        self._sender.schedule_ack(now, self._delivered)
 
     def fire(self, timer: Timer, now: Now) -> None:
         """A timer of the session is due. Raises ProtocolFault where the peer let it run out."""
         if timer is Timer.ACK:
-            self._ack_due = True
+            self._sender.acknowledge_now()
         elif timer is Timer.SEAL:
-            self._seal_due = True
+            self._sender.seal_now()
         elif timer is Timer.SPAN:
             raise ProtocolFault(Fault.SEAL_OVERDUE, "span.time", "the peer did not seal what it sent")
         elif timer is Timer.REQUEST:
@@ -393,8 +337,9 @@ class Session:
             if not call.number:
                 self._outgoing.drop_queued(call)
             self._resolve(call, _timed_out(call))
+        self._tell_writable()
         for incoming in self._incoming.due(now.mono):
-            self.fail(incoming, _EXPIRED_HERE)
+            self._refuse(incoming, _EXPIRED_HERE)
             self._events.append((0, RequestExpired(incoming)))
         earliest = min(earliest, self._incoming.earliest())
         if earliest < inf:
@@ -418,28 +363,18 @@ class Session:
         return self._draining.over
 
     def _quiet(self) -> bool:
-        return (
-            self._outgoing.empty
-            and not self._incoming.open
-            and not self._answers
-            and not len(self._outbox)
-            and not self._events
-        )
+        return self._outgoing.empty and not self._incoming.open and self._sender.done and not self._events
 
     def _fail_queued(self) -> None:
         self.fresh.clear()
         for call in self._outgoing.take_queued():
             self._resolve(call, _GOING_AWAY)
+        self._tell_writable()
 
     def last_flight(self, now: Now, code: int, reason: str) -> bytes:
         """A sealed flight whose DISCONNECT names the fault that ended the session."""
         control = v1.Control(disconnect=v1.Disconnect(code=code, reason=reason))
-        return v1.Flight(
-            first_number=self._serializer.number + 1,
-            ack=self._delivered,
-            controls=[control],
-            seal=self._serializer.seal(now.wall_ms),
-        ).SerializeToString()
+        return self._sender.last(now, self._delivered, control)
 
     def end(self, fault: Fault) -> None:
         """The session is over: every request without an outcome gets one."""
@@ -452,7 +387,7 @@ class Session:
             self._resolve(call, lost if call.number else self._ended)
         self._outgoing.take_queued()
         self._incoming.clear()
-        self._answers.clear()
+        self._sender.clear()
         self.timers.clear()
 
 

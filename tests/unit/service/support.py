@@ -203,10 +203,8 @@ def request(
         payload=payload.SerializeToString(deterministic=True),
         metadata=[v1.MetadataEntry(name=name, value=value) for name, value in (metadata or {}).items()],
     )
-    found = received(kind, message, payload)
-    if timeout is not None:
-        found.hop = v1.Hop(timeout_ms=int(timeout * 1000))
-    return RequestReceived(RequestId(), kind, payload, found)
+    deadline = Clock().now.mono + (30.0 if timeout is None else timeout)
+    return RequestReceived(RequestId(), kind, payload, received(kind, message, payload), deadline)
 
 
 def response(id: RequestId, kind: AnyKind, payload: Message, *, replayed: bool = False) -> ResponseReceived:
