@@ -28,6 +28,7 @@ class Rule(Enum):
     RESPONSE_LEAF = ("response.leaf", Fault.ENVELOPE_INVALID, "a response names a leaf of 32 bytes")
     RESPONSE_RESULT = ("response.result", Fault.ENVELOPE_INVALID, "a response holds a payload or an error")
     RESPONSE_UNARY = ("response.unary", Fault.ENVELOPE_INVALID, "a unary answer has index 0 and is the last")
+    RESPONSE_VIOLATIONS = ("response.violations", Fault.LIMIT_EXCEEDED, "an error has at most 8 field violations")
     SEAL_MISSING = ("seal.missing", Fault.SEAL_MISSING, "a flight with a message of a sealed kind carries a seal")
     SEAL_FORM = ("seal.form", Fault.SEAL_INVALID, "a seal has a known suite and a signature of 64 bytes")
     SEAL_SIGNATURE = ("seal.signature", Fault.SEAL_INVALID, "a seal is the signer's over the chain at this place")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from operator import attrgetter, call
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from google.protobuf.message import Message
 
 from ratatoskr import v1
 from ratatoskr.errors import FieldViolation
+from ratatoskr.messages.envelopes import MAX_VIOLATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,13 +317,15 @@ _PAYLOADS: dict[type[Message], _Check] = {
 
 def _entry(rules: _Check) -> Callable[[Message], tuple[FieldViolation, ...]]:
     holds, violations = rules.holds, rules.violations
-    return lambda message: () if holds(message) else tuple(violations(message))
+    return lambda message: () if holds(message) else tuple(islice(violations(message), MAX_VIOLATIONS))
 
 
 CHECKS: dict[type[Message], Callable[[Message], tuple[FieldViolation, ...]]] = {
     message: _entry(rules) for message, rules in _PAYLOADS.items()
 }
-"""The check of each payload class of the standard kinds."""
+"""The check of each payload class of the standard kinds. It names the first MAX_VIOLATIONS broken rules: a payload can
+break thousands, and to name them all costs far more than to parse it.
+"""
 
 
 def check(message: Message) -> tuple[FieldViolation, ...]:
@@ -330,5 +334,5 @@ def check(message: Message) -> tuple[FieldViolation, ...]:
     Paths are in Protobuf's dotted form, such as ``lines[2].unit_price.currency``. Rule ids are those of buf.validate,
     or of the expression in the .proto file.
     """
-    checker = CHECKS.get(type(message))
-    return () if checker is None else checker(message)
+    rules = _PAYLOADS.get(type(message))
+    return () if rules is None or rules.holds(message) else tuple(rules.violations(message))

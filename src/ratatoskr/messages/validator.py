@@ -18,7 +18,7 @@ from ratatoskr.identity.verify import VerifyKey
 from ratatoskr.limits import MAX_REQUEST_TIMEOUT, Limits
 from ratatoskr.messages.canonical import is_canonical
 from ratatoskr.messages.chain import Direction, Position, leaf_prefix
-from ratatoskr.messages.envelopes import REQUEST_BYTE, RESPONSE_BYTE
+from ratatoskr.messages.envelopes import MAX_VIOLATIONS, REQUEST_BYTE, RESPONSE_BYTE
 from ratatoskr.messages.kinds import AnyKind, KindRegistry, MessageType
 from ratatoskr.messages.nonces import NONCE_BYTES, business_nonce
 from ratatoskr.messages.rules import Rule
@@ -242,8 +242,11 @@ def _check_request(number: int, request: v1.RatatoskrRequest, limits: Limits) ->
 def _check_response(number: int, response: v1.RatatoskrResponse) -> None:
     if len(response.request_leaf) != 32:
         raise Rule.RESPONSE_LEAF.broken(f"message {number}: {len(response.request_leaf)} bytes")
-    if response.WhichOneof("result") is None:
+    result = response.WhichOneof("result")
+    if result is None:
         raise Rule.RESPONSE_RESULT.broken(f"message {number} holds neither payload nor error")
+    if result == "error" and len(response.error.violations) > MAX_VIOLATIONS:
+        raise Rule.RESPONSE_VIOLATIONS.broken(f"message {number}: {len(response.error.violations)} violations")
     if response.index or not response.last:
         raise Rule.RESPONSE_UNARY.broken(f"message {number}: index {response.index}, last {response.last}")
 
