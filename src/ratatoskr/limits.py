@@ -9,6 +9,8 @@ from ratatoskr.errors import LocalProtocolError
 
 MAX_RECORD_BYTES = 1 << 20
 """No configuration may allow longer records."""
+MIN_HANDSHAKE_BYTES = 8192
+"""Less would not hold hybrid keys, a certificate chain and a token."""
 MIN_RECORD_BYTES = 4096
 """No peer may announce less."""
 MIN_ENVELOPE_BYTES = 3072

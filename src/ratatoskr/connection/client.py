@@ -21,9 +21,6 @@ from ratatoskr.identity import Role, VerifiedPeer
 from ratatoskr.messages.nonces import NONCE_BYTES
 from ratatoskr.timers import Now
 
-ANSWER_BYTES = 16 * 1024
-"""Longest CONNECTION_RESPONSE record that a client reads."""
-
 
 class ClientSide:
     """Facts that the handshake brings: ``peer`` and ``established`` from the second message on, ``limits`` from the

@@ -22,10 +22,11 @@ from google.protobuf.message import Message
 
 from ratatoskr.channel import Alert, RecordReader, RecordType, encode_alert, parse_alert
 from ratatoskr.config import Config
-from ratatoskr.connection.client import ANSWER_BYTES, ClientSide
+from ratatoskr.connection.client import ClientSide
 from ratatoskr.connection.liveness import Liveness
+from ratatoskr.connection.machine import Machine
 from ratatoskr.connection.server import ServerSide
-from ratatoskr.connection.states import DEADLINES, RECORD_INPUTS, TRANSITIONS, Input, State
+from ratatoskr.connection.states import RECORD_INPUTS, Input, State
 from ratatoskr.errors import Failure, Fault, FaultClass, LocalProtocolError, ProtocolFault
 from ratatoskr.events import Closed, ConnectionRequested, Disconnect, Opened, Output, RequestId, Transmit, Wait
 from ratatoskr.identity import VerifiedPeer
@@ -44,16 +45,13 @@ class Connection:
     def __init__(self, config: Config, side: ClientSide | ServerSide) -> None:
         self._config = config
         self._side = side
-        client = isinstance(side, ClientSide)
-        self._state = State.READY if client else State.LISTENING
-        own = Direction.FROM_CLIENT if client else Direction.FROM_SERVER
+        own = Direction.FROM_CLIENT if isinstance(side, ClientSide) else Direction.FROM_SERVER
         self._session = Session(own, config.kinds, config.limits, NonceSource(config.entropy))
-        self._limits = config.limits
         self._reader = RecordReader()
         self._timers = Timers()
+        self._machine = Machine(side, config.limits, self._timers)
         self._liveness = Liveness(config.limits, self._timers)
         self._outbound: deque[bytes] = deque()
-        self._allowed: dict[int, int] = {}
         self._unread = False
         self._partial = False
         self._on_loan = False
@@ -79,7 +77,7 @@ class Connection:
     @property
     def state(self) -> State:
         """Where the connection is; always matches what poll returned last."""
-        return self._state
+        return self._machine.state
 
     @property
     def peer(self) -> VerifiedPeer | None:
@@ -95,7 +93,7 @@ class Connection:
 
     def receive(self, data: bytes) -> None:
         """Bytes came, in any chunking. They are judged by the next poll."""
-        if self._state not in (State.CLOSING, State.CLOSED):
+        if self._machine.state not in (State.CLOSING, State.CLOSED):
             self._reader.feed(data)
             self._unread = True
             self._liveness.heard = True
@@ -121,9 +119,9 @@ class Connection:
         self._decide(failure)
 
     def _decide(self, decision: Failure | bool) -> None:
-        if self._state in (State.CLOSING, State.CLOSED):
+        if self._machine.state in (State.CLOSING, State.CLOSED):
             return
-        if self._state is not State.DECIDING or self._decision is not None:
+        if self._machine.state is not State.DECIDING or self._decision is not None:
             raise LocalProtocolError("accept() or reject() answers ConnectionRequested, once")
         self._decision = decision
 
@@ -144,7 +142,7 @@ class Connection:
 
         May be called before ``Opened``. Raises WouldBlock when the queue is full, LocalProtocolError for misuse.
         """
-        if self._state is State.CLOSED:
+        if self._machine.state is State.CLOSED:
             raise LocalProtocolError("the connection is closed: make a new one")
         return self._session.request(kind, message, timeout=timeout, key=key, expires_at=expires_at, metadata=metadata)
 
@@ -162,7 +160,7 @@ class Connection:
 
     def close(self, *, drain: bool = True, reason: str = "") -> None:
         """End the connection. With ``drain``, open calls complete first, for up to ``Limits.drain_timeout``."""
-        if drain and self._state in (State.OPEN, State.DRAINING):
+        if drain and self._machine.state in (State.OPEN, State.DRAINING):
             self._session.drain(reason)
         else:
             self._abandoned = True
@@ -184,7 +182,7 @@ class Connection:
                 return event
             if self._unread and self._read(now):
                 continue
-            if self._state is not State.CLOSED and (self._obey(now) or self._fire(now)):
+            if self._machine.state is not State.CLOSED and (self._obey(now) or self._fire(now)):
                 continue
             output = self._output(now)
             if output is not None:
@@ -194,60 +192,19 @@ class Connection:
         self._started = True
         if isinstance(self._side, ClientSide):
             self._outbound.append(self._side.hello())
-            self._move(Input.START, now)
-        else:
-            self._enter(now)
-
-    def _move(self, input: Input, now: Now) -> None:
-        """Take the transition; a new state starts with its own deadline."""
-        before = self._state
-        self._state = TRANSITIONS[before, input]
-        if self._state is not before:
-            if before in DEADLINES:
-                self._timers.stop(DEADLINES[before])
-            self._enter(now)
-
-    def _enter(self, now: Now) -> None:
-        """The state is new: its deadline starts, and other records may come."""
-        limits, state = self._limits, self._state
-        seconds = {
-            Timer.HANDSHAKE: limits.handshake_timeout,
-            Timer.ACCEPT: self._side.decision_seconds,
-            Timer.DRAIN: limits.drain_timeout,
-            Timer.CLOSE: limits.close_timeout,
-        }
-        timer = DEADLINES.get(state)
-        if timer in seconds:
-            self._timers.set(timer, now.mono + seconds[timer])
-        self._allowed = {
-            type: self._longest(input) for type, input in RECORD_INPUTS.items() if (state, input) in TRANSITIONS
-        }
-
-    def _longest(self, input: Input) -> int:
-        """The longest body of a record, in bytes."""
-        match input:
-            case Input.DATA:
-                return self._limits.record_bytes
-            case Input.M1 if isinstance(self._side, ServerSide):
-                return self._side.m1_limit
-            case Input.RESPONSE:
-                return ANSWER_BYTES
-            case Input.ALERT:
-                return ALERT_BYTES
-            case _:
-                return self._limits.handshake_bytes
+        self._machine.start(now)
 
     # Records
 
     def _read(self, now: Now) -> bool:
         """Take in one record. False where there is no whole one."""
         try:
-            record = self._reader.next(self._allowed.get)
+            record = self._reader.next(self._machine.allowed.get)
             if record is None:
                 self._unread = False
                 if self._reader.partial and not self._partial:
                     self._partial = True
-                    self._timers.set(Timer.RECORD, now.mono + self._limits.record_timeout)
+                    self._timers.set(Timer.RECORD, now.mono + self._machine.limits.record_timeout)
                 return False
             if self._partial:
                 self._partial = False
@@ -275,7 +232,7 @@ class Connection:
             case _:
                 self._refused(parse_alert(body), now)
                 return
-        self._move(input, now)
+        self._machine.move(input, now)
         if input is Input.RESPONSE:
             self._open(now)
 
@@ -289,7 +246,7 @@ class Connection:
         """Both ends are known: bind the session, and tell."""
         side = self._side
         self._peer = peer = side.peer
-        self._limits = side.limits
+        self._machine.limits = side.limits
         self._session.bind(side.established.session_id, self._config.identity, peer.verify_key, side.limits)
         self._liveness.start(now)
         self._session.tell(Opened(peer, self._session.session_id))
@@ -302,11 +259,11 @@ class Connection:
 
     def _obey(self, now: Now) -> bool:
         """Act on what the application decided, and on the end of the transport. False where there is nothing."""
-        state = self._state
+        state = self._machine.state
         if self._decision is not None and state is State.DECIDING:
             self._answer(self._decision, now)
         elif self._session.draining and state is State.OPEN:
-            self._move(Input.DRAIN, now)
+            self._machine.move(Input.DRAIN, now)
         elif self._abandoned and state is not State.CLOSING:
             self._fault(ProtocolFault(Fault.ABANDONED, "close", "closed without draining"), now)
         elif self._eof is not None:
@@ -321,7 +278,7 @@ class Connection:
         failure = decision if isinstance(decision, Failure) else None
         self._outbound.append(side.answer(failure))
         if failure is None:
-            self._move(Input.ACCEPT, now)
+            self._machine.move(Input.ACCEPT, now)
             self._open(now)
         else:
             self._close(ProtocolFault(Fault.REJECTED, "admission.rejected", str(failure)), Input.REJECT, now)
@@ -357,7 +314,7 @@ class Connection:
 
     def _fault(self, fault: ProtocolFault, now: Now) -> None:
         """A rule was broken or a deadline passed: tell the peer what it may know, and close."""
-        state = self._state
+        state = self._machine.state
         if state in _BEFORE_AUTHENTICATION and fault.fault is not Fault.ABANDONED:
             self._reference = int.from_bytes(self._config.entropy(4), "big") or 1
             self._outbound.append(encode_alert(ALERT_REFUSED, self._reference))
@@ -378,7 +335,7 @@ class Connection:
             self._disconnect = Disconnect(row.code, row.name, abort=row in _ABORTING)
         self._session.end(row)
         self._timers.clear()
-        self._move(input, now)
+        self._machine.move(input, now)
 
     def _end(self, now: Now) -> None:
         """The transport has ended, and all that it brought is read."""
@@ -390,7 +347,7 @@ class Connection:
         self._timers.clear()
         self._outbound.clear()
         self._disconnect = None
-        self._move(Input.EOF, now)
+        self._machine.move(Input.EOF, now)
 
     def _give_up(self, now: Now) -> None:
         """CLOSE is due: the transport did not end, so it is cut."""
@@ -399,19 +356,19 @@ class Connection:
         self._outbound.clear()
         self._timers.clear()
         self._disconnect = Disconnect(closed.code, closed.fault.name, abort=True)
-        self._move(Input.EOF, now)
+        self._machine.move(Input.EOF, now)
 
     # Output
 
     def _output(self, now: Now) -> Output | None:
         """A Transmit, a Disconnect, Closed or Wait; None where something else is to be done first."""
-        state = self._state
+        state = self._machine.state
         if not self._on_loan and state is not State.CLOSED:
             data = self._outbound.popleft() if self._outbound else self._flight(now)
             if data is not None:
                 self._on_loan = True
                 if state is not State.CLOSING:
-                    self._timers.set(Timer.WRITE, now.mono + self._limits.write_timeout)
+                    self._timers.set(Timer.WRITE, now.mono + self._machine.limits.write_timeout)
                 return Transmit(data)
             if self._session.over and state is State.DRAINING:
                 self._close(ProtocolFault(Fault.CLEAN, "disconnect", "both sides are done"), Input.OVER, now)
@@ -427,7 +384,7 @@ class Connection:
 
     def _flight(self, now: Now) -> bytes | None:
         """The next flight as a record; None where there is nothing to say, or nobody to say it to."""
-        if self._state not in (State.OPEN, State.DRAINING):
+        if self._machine.state not in (State.OPEN, State.DRAINING):
             return None
         plaintext = self._session.build(now, self._liveness.controls())
         return None if plaintext is None else self._side.established.send.protect(RecordType.DATA, plaintext)
@@ -441,7 +398,6 @@ class Connection:
 
 ALERT_REFUSED = 1
 """The only code of an alert: whoever is not authenticated learns nothing else."""
-ALERT_BYTES = 6
 
 _BEFORE_AUTHENTICATION = frozenset({State.GREETED, State.LISTENING, State.CHALLENGED})
 _ABORTING = frozenset({Fault.WRITE_STALLED, Fault.PEER_SILENT})

@@ -35,6 +35,8 @@ class ServerSide:
         )
         self.m1_limit = self._handshake.m1_limit
         """Longest first message, in bytes."""
+        self.m3_limit = config.limits.handshake_bytes - self.m1_limit
+        """Longest third message, in bytes."""
         self.limits = config.limits
         self.decision_seconds = config.limits.accept_timeout
         """How long the application may take to decide."""
@@ -46,7 +48,7 @@ class ServerSide:
         config = self._config
         self._handshake.read_m1(body)
         hello = ServerHello(
-            tuple(config.identity.wire_chain()), now.wall, config.limits.handshake_bytes, config.limits.accept_timeout
+            tuple(config.identity.wire_chain()), now.wall, self.m3_limit, config.limits.accept_timeout
         ).encode()
         body = self._handshake.m2(lambda h: hello + config.identity.sign(transcript_bytes(SERVER_AUTH, h, hello)))
         return encode_record(RecordType.M2, body)
