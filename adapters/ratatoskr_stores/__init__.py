@@ -1,1 +1,17 @@
-"""Stores that remember outcomes for at-most-once execution."""
+"""Stores: where outcomes of at-most-once requests are kept.
+
+========================  =====================  ====================  ===================
+store                     restart of a process   power loss            ``begin()``
+========================  =====================  ====================  ===================
+:class:`MemoryStore`      forgets everything     forgets everything    no
+:class:`SqliteStore`      keeps everything       keeps everything      yes
+========================  =====================  ====================  ===================
+
+The class of each store says more about what survives what.
+"""
+
+from ratatoskr.service import MemoryStore, StoreFull
+from ratatoskr_stores.sqlite import SqliteStore
+from ratatoskr_stores.transaction import SqliteTransaction, TransactionLost
+
+__all__ = ["MemoryStore", "SqliteStore", "SqliteTransaction", "StoreFull", "TransactionLost"]

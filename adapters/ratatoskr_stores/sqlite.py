@@ -1,0 +1,160 @@
+"""SqliteStore: claims and outcomes in a file."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from os import PathLike, fspath
+from types import TracebackType
+from typing import Self, TypeVar
+
+from ratatoskr.service import Claim, Entry, OnceKey
+from ratatoskr_stores.database import Database, Waiter, roll_back
+from ratatoskr_stores.transaction import SqliteTransaction
+
+T = TypeVar("T")
+
+_SCHEMA = (
+    """
+    CREATE TABLE IF NOT EXISTS ratatoskr_once (
+        tenant TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        nonce BLOB NOT NULL,
+        digest BLOB NOT NULL,
+        owner BLOB NOT NULL,
+        lease_until REAL NOT NULL,
+        keep_until REAL NOT NULL,
+        outcome BLOB,
+        PRIMARY KEY (tenant, subject, nonce)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX IF NOT EXISTS ratatoskr_once_keep_until ON ratatoskr_once (keep_until)",
+)
+_CLAIM = "INSERT INTO ratatoskr_once VALUES (?, ?, ?, ?, ?, ?, ?, NULL) ON CONFLICT DO NOTHING"
+_LOOK = "SELECT digest, owner, lease_until, outcome FROM ratatoskr_once WHERE tenant = ? AND subject = ? AND nonce = ?"
+_COMPLETE = """
+UPDATE ratatoskr_once SET outcome = ?, keep_until = ?
+WHERE tenant = ? AND subject = ? AND nonce = ? AND owner = ? AND outcome IS NULL
+"""
+_RELEASE = """
+DELETE FROM ratatoskr_once WHERE tenant = ? AND subject = ? AND nonce = ? AND owner = ? AND outcome IS NULL
+"""
+_RENEW = """
+UPDATE ratatoskr_once SET lease_until = ?
+WHERE tenant = ? AND subject = ? AND nonce = ? AND owner = ? AND outcome IS NULL
+"""
+_PURGE = """
+DELETE FROM ratatoskr_once WHERE (tenant, subject, nonce) IN (
+    SELECT tenant, subject, nonce FROM ratatoskr_once
+    WHERE keep_until <= :now AND (outcome IS NOT NULL OR lease_until <= :now) LIMIT :limit
+)
+"""
+
+
+class SqliteStore:
+    """At most once across restarts, crashes and processes: a WAL journal with ``synchronous=FULL``.
+
+    What survives: claims and outcomes are on disk before anybody hears of them, so they survive restarts, ``kill -9``
+    and power loss, as far as the disk keeps what it has confirmed. Processes of one machine may share the file; a
+    network file system may not hold it. A process that dies between claim and outcome leaves a claim that is never
+    executed again: callers hear that its outcome is unknown, also where ``begin()`` has rolled its effect back. What
+    does not survive is the loss of the file: every key is free again.
+
+    The connection lives in a thread of the store's own. ``wait`` turns a ``concurrent.futures.Future`` into something
+    that the runtime awaits; the default is for asyncio. ``busy_timeout``: seconds to wait for another process.
+    ``transaction_timeout``: seconds after which a handler's open transaction is rolled back where others wait for it.
+    ``":memory:"`` is a store without a file, for tests.
+
+    Raises ``sqlite3.Error`` where the file cannot be used. Methods raise LocalProtocolError after :meth:`close`.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        wait: Waiter = asyncio.wrap_future,
+        busy_timeout: float = 5.0,
+        transaction_timeout: float = 30.0,
+    ) -> None:
+        self._wait = wait
+        self._transaction_timeout = transaction_timeout
+        self._database = Database(fspath(path), busy_timeout)
+        try:
+            self._database.submit(partial(_in_transaction, _create)).result()
+        except BaseException:
+            self.close()
+            raise
+
+    async def claim(self, claim: Claim) -> Entry | None:
+        """Take the key unless it is taken; durable when it returns."""
+        return await self.run(partial(_claim, claim))
+
+    async def complete(self, claim: Claim, outcome: bytes, *, keep_until: float) -> bool:
+        """Store the outcome, if the claim is still its owner's."""
+        return await self.run(partial(_changes, _COMPLETE, (outcome, keep_until, *claim.key, claim.owner))) == 1
+
+    async def release(self, claim: Claim) -> bool:
+        """Free the key, if the claim is still its owner's."""
+        return await self.run(partial(_changes, _RELEASE, (*claim.key, claim.owner))) == 1
+
+    async def renew(self, owner: bytes, keys: Collection[OnceKey], lease_until: float) -> None:
+        """Extend leases."""
+        rows = [(lease_until, *key, owner) for key in keys]
+        await self.run(lambda db: db.executemany(_RENEW, rows))
+
+    async def purge(self, now: float, limit: int) -> int:
+        """Forget what is too old."""
+        return await self.run(partial(_changes, _PURGE, {"now": now, "limit": limit}))
+
+    def begin(self, claim: Claim) -> SqliteTransaction:
+        """A transaction for a handler's effect and its outcome, not yet started."""
+        return SqliteTransaction(self._database, self._wait, claim, self._transaction_timeout)
+
+    async def run(self, function: Callable[[sqlite3.Connection], T], /) -> T:
+        """Run the function in the store's thread, in a transaction of its own: for the application's tables.
+
+        It waits while a handler's transaction is open. The function must neither commit nor roll back; its exceptions
+        roll back and come out.
+        """
+        return await self._wait(self._database.submit(partial(_in_transaction, function)))
+
+    def close(self) -> None:
+        """Finish what was asked for, roll back what handlers have open, and close the file. Blocks. Idempotent."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _in_transaction(function: Callable[[sqlite3.Connection], T], db: sqlite3.Connection) -> T:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        result = function(db)
+        db.execute("COMMIT")
+    finally:
+        roll_back(db)  # no-op after the commit
+    return result
+
+
+def _create(db: sqlite3.Connection) -> None:
+    for statement in _SCHEMA:
+        db.execute(statement)
+
+
+def _claim(claim: Claim, db: sqlite3.Connection) -> Entry | None:
+    row = (*claim.key, claim.digest, claim.owner, claim.lease_until, claim.keep_until)
+    if db.execute(_CLAIM, row).rowcount == 1:
+        return None
+    digest, owner, lease_until, outcome = db.execute(_LOOK, claim.key).fetchone()
+    return Entry(digest, owner, lease_until, outcome)
+
+
+def _changes(statement: str, parameters: Sequence[object] | Mapping[str, object], db: sqlite3.Connection) -> int:
+    return db.execute(statement, parameters).rowcount
