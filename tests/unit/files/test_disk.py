@@ -168,3 +168,9 @@ def test_a_file_is_read_up_to_a_length(tmp_path: Path) -> None:
     path.write_bytes(bytes((1 << 20) + 1))
     with pytest.raises(FileRefused, match="is longer than 1048576 bytes"):
         disk.read(path)
+
+
+def test_a_system_without_modes_is_asked_for_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "_HAS_MODES", False)
+    disk.create(tmp_path / "a", b"secret")
+    assert disk.read_private(tmp_path / "a") == b"secret"

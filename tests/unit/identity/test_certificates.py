@@ -256,6 +256,7 @@ def test_an_issuer_s_signature_verifies_and_no_other() -> None:
     assert certificate.is_signed_by(ROOT.certificate.verify_key)
     assert not certificate.is_signed_by(BRANCH.certificate.verify_key)
     assert not certificate.is_signed_by(certificate.verify_key)
+    assert not Certificate.from_bytes(encoded_certificate(issuer=BRANCH.kid)).is_signed_by(ROOT.certificate.verify_key)
     assert not certificate.is_self_issued
     assert ROOT.certificate.is_self_issued
 
@@ -326,7 +327,8 @@ def test_misuse_says_what_no_certificate_may_say(claims: dict[str, Any], says: s
 
 def issued(issuer: Any = ROOT, request: CertificateRequest | None = None, **arguments: Any) -> Certificate:
     request = request or CertificateRequest.from_bytes(encoded_request())
-    defaults: dict[str, Any] = {"not_before": NOON, "not_after": NOON + WEEK, "entropy": lambda count: bytes(range(count))}
+    defaults: dict[str, Any] = {"not_before": NOON, "not_after": NOON + WEEK}
+    defaults["entropy"] = lambda count: bytes(range(count))
     return issue(issuer, request, **(defaults | arguments))
 
 

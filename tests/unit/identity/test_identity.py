@@ -16,6 +16,7 @@ from ratatoskr.identity import (
     CertificateRefused,
     Identity,
     Role,
+    SecretKeys,
     VerifyKey,
     armour,
     dearmour,
@@ -155,6 +156,9 @@ def test_a_self_issued_identity_needs_nobody() -> None:
 def test_keys_and_certificate_must_belong_together() -> None:
     with pytest.raises(LocalProtocolError, match="`till-1` is for other keys"):
         Identity(SERVER.keys, DEVICE.chain)
+    for mixed in (SERVER.keys.to_bytes()[:32] + DEVICE.keys.to_bytes()[32:], DEVICE.keys.to_bytes()[:32] + bytes(32)):
+        with pytest.raises(LocalProtocolError, match="`till-1` is for other keys"):
+            Identity(SecretKeys(mixed), DEVICE.chain)
 
 
 @pytest.mark.parametrize("chain", [(), (*PROVIDER.chain, ROOT.certificate)], ids=len)

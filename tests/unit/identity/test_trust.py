@@ -126,6 +126,8 @@ def test_a_renewed_root_counts_with_its_new_certificate() -> None:
     assert old.kid == ROOT.kid
     judge(policy, DEVICE.chain, at=NOON)
     judge(policy, DEVICE.chain, at=NOON + 2)
+    longer = root_of("DEV root", not_before=NOON + 3, not_after=NOON + 2 * WEEK)
+    judge(TrustPolicy(roots={ROOT.certificate, longer.certificate}), DEVICE.chain, at=NOON + 2)
     assert refused(TrustPolicy(roots={old.certificate}), DEVICE.chain, at=NOON + 2).rule == "certificate.expired"
 
 
