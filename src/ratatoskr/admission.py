@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError, Message
 from ratatoskr import v1
 from ratatoskr.errors import Failure, Fault, LocalProtocolError, ProtocolFault
 from ratatoskr.identity.verify import signed_input
-from ratatoskr.limits import MAX_ACCEPT_TIMEOUT, MIN_HANDSHAKE_BYTES, Limits
+from ratatoskr.limits import MAX_ACCEPT_TIMEOUT, MIN_REQUEST_BYTES, Limits
 from ratatoskr.messages.canonical import is_canonical
 from ratatoskr.messages.envelopes import failure_from_error, failure_to_error
 
@@ -61,7 +61,7 @@ class ServerHello:
             "the server's accept timeout is not from 1 ms to an hour",
         )
         _require(
-            message.request_bytes >= MIN_HANDSHAKE_BYTES, "the server reads no connection request of useful length"
+            message.request_bytes >= MIN_REQUEST_BYTES, "the server reads no connection request of useful length"
         )
         return cls(
             tuple(message.chain), message.time_ms / 1000, message.request_bytes, message.accept_timeout_ms / 1000

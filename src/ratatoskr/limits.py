@@ -15,7 +15,7 @@ MIN_RECORD_BYTES = 4096
 """No peer may announce less."""
 MIN_ENVELOPE_BYTES = 3072
 """No peer may announce less: every error fits."""
-MIN_HANDSHAKE_BYTES = 1024
+MIN_REQUEST_BYTES = 1024
 """No server may announce less: a connection request has a certificate and a signature."""
 MAX_ACCEPT_TIMEOUT = 3600.0
 """No server may announce more, in seconds."""

@@ -7,8 +7,6 @@ from ratatoskr.errors import Disposition, Failure, FieldViolation, Status
 
 REQUEST = b"\1"
 RESPONSE = b"\2"
-REQUEST_BYTE = REQUEST[0]
-RESPONSE_BYTE = RESPONSE[0]
 MAX_VIOLATIONS = 8
 """Field violations that one error names."""
 MAX_RETRY_DELAY = 24 * 3600.0

@@ -146,7 +146,10 @@ class KindRegistry:
         return len(self._kinds)
 
     def __contains__(self, kind: object) -> bool:
-        return isinstance(kind, Kind) and self._kinds.get((kind.type, kind.operation)) == kind
+        if not isinstance(kind, Kind):
+            return False
+        known = self._kinds.get((kind.type, kind.operation))
+        return known is kind or known == kind
 
     def by_name(self, name: str) -> AnyKind:
         """The kind of that name, in any letter case; LocalProtocolError names those that there are."""

@@ -18,7 +18,7 @@ from ratatoskr.identity.verify import VerifyKey
 from ratatoskr.limits import MAX_REQUEST_TIMEOUT, Limits
 from ratatoskr.messages.canonical import is_canonical
 from ratatoskr.messages.chain import Direction, Position, leaf_prefix
-from ratatoskr.messages.envelopes import MAX_VIOLATIONS, REQUEST_BYTE, RESPONSE_BYTE
+from ratatoskr.messages.envelopes import MAX_VIOLATIONS, REQUEST, RESPONSE
 from ratatoskr.messages.kinds import AnyKind, KindRegistry, MessageType
 from ratatoskr.messages.nonces import NONCE_BYTES, business_nonce
 from ratatoskr.messages.rules import Rule
@@ -36,8 +36,8 @@ MAX_TIMEOUT_MS = int(MAX_REQUEST_TIMEOUT * 1000)
 _NO_NONCE = bytes(NONCE_BYTES)
 _FLIGHT = shape_of(v1.Flight)
 _ENVELOPES = {
-    REQUEST_BYTE: shape_of(v1.RatatoskrRequest),
-    RESPONSE_BYTE: shape_of(v1.RatatoskrResponse),
+    REQUEST: shape_of(v1.RatatoskrRequest),
+    RESPONSE: shape_of(v1.RatatoskrResponse),
 }
 _RESPONSE_FIELDS = 256
 
@@ -184,11 +184,16 @@ class MessageValidator:
             number += 1
             if len(envelope) > longest:
                 raise Rule.ENVELOPE_LENGTH.broken(f"message {number}: {len(envelope)} bytes; the limit is {longest}")
-            message = _parse_envelope(number, envelope, limits)
+            body = envelope[1:]
+            message = _parse_envelope(number, envelope[:1], body, limits)
             kind = kinds.get(message.type, message.operation)
+            if isinstance(message, v1.RatatoskrRequest):
+                _check_request(number, message, kind, limits)
+            else:
+                _check_response(number, message)
             if kind is not None and kind.sealed:
                 needs_seal = True
-                if not is_canonical(message, envelope[1:]):
+                if not is_canonical(message, body):
                     raise Rule.ENVELOPE_CANONICAL.broken(f"message {number} is not in its canonical encoding")
             leaf = sha256(prefix + number.to_bytes(8, "big") + envelope).digest()
             chain = sha256(b"\2" + chain + leaf).digest()
@@ -205,29 +210,23 @@ class MessageValidator:
         return SealedAt(signed_at_ms, signature)
 
 
-def _parse_envelope(number: int, envelope: bytes, limits: Limits) -> v1.RatatoskrRequest | v1.RatatoskrResponse:
-    form = envelope[0] if envelope else 0
-    body = envelope[1:]
+def _parse_envelope(
+    number: int, form: bytes, body: bytes, limits: Limits
+) -> v1.RatatoskrRequest | v1.RatatoskrResponse:
     if form not in _ENVELOPES:
-        raise Rule.ENVELOPE_FORM.broken(f"message {number} begins with {form}")
+        raise Rule.ENVELOPE_FORM.broken(f"message {number} begins with {form.hex() or 'nothing'}")
     if len(body) > UNCHECKED_BYTES:
-        fields = 8 + 3 * limits.metadata_entries if form == REQUEST_BYTE else _RESPONSE_FIELDS
+        fields = 8 + 3 * limits.metadata_entries if form == REQUEST else _RESPONSE_FIELDS
         if _ENVELOPES[form].exceeds(body, fields):
             raise Rule.ENVELOPE_BUDGET.broken(f"message {number} holds more than {fields} fields")
     try:
-        if form == REQUEST_BYTE:
-            request = v1.RatatoskrRequest.FromString(body)
-            _check_request(number, request, limits)
-            return request
-        response = v1.RatatoskrResponse.FromString(body)
+        return v1.RatatoskrRequest.FromString(body) if form == REQUEST else v1.RatatoskrResponse.FromString(body)
     except DecodeError:
         raise Rule.ENVELOPE_MALFORMED.broken(f"message {number} does not parse") from None
-    _check_response(number, response)
-    return response
 
 
-def _check_request(number: int, request: v1.RatatoskrRequest, limits: Limits) -> None:
-    if request.type <= MessageType.CONNECTION_RESPONSE:
+def _check_request(number: int, request: v1.RatatoskrRequest, kind: AnyKind | None, limits: Limits) -> None:
+    if kind is None and request.type <= MessageType.CONNECTION_RESPONSE:
         raise Rule.REQUEST_TYPE.broken(f"message {number} has type {request.type}")
     nonce = request.nonce
     if len(nonce) != NONCE_BYTES or nonce == _NO_NONCE:

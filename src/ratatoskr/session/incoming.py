@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from math import inf
 
+from ratatoskr import v1
 from ratatoskr.errors import Fault, LocalProtocolError, ProtocolFault
 from ratatoskr.events import RequestId
 from ratatoskr.limits import Limits
@@ -20,13 +21,13 @@ class IncomingCall(RequestId):
 
     __slots__ = ("answered", "deadline", "kind", "leaf", "number", "operation", "owner", "size", "type")
 
-    def __init__(self, owner: IncomingCalls, received: Received, type: int, operation: int) -> None:
+    def __init__(self, owner: IncomingCalls, received: Received, request: v1.RatatoskrRequest) -> None:
         self.owner = owner
         self.number = received.number
         self.leaf = received.leaf
         self.kind: AnyKind | None = received.kind
-        self.type = type
-        self.operation = operation
+        self.type = request.type
+        self.operation = request.operation
         self.size = len(received.envelope)
         self.deadline = inf
         self.answered = False

@@ -141,10 +141,10 @@ class OutgoingCalls:
         self._open[number] = call
         self._bytes_open += call.size
 
-    def answered(self, number: int, leaf: bytes, type: int, operation: int) -> OutgoingCall:
+    def answered(self, number: int, leaf: bytes, kind: AnyKind | None) -> OutgoingCall:
         """The request that a terminal answer names, whose slot is free now. Raises ProtocolFault for any other."""
         call = self._open.get(number)
-        if call is None or call.leaf != leaf or (call.kind.type, call.kind.operation) != (type, operation):
+        if call is None or call.leaf != leaf or (call.kind is not kind and call.kind != kind):
             raise ProtocolFault(Fault.ANSWER_INVALID, "response.request", f"answers {number}, which is not open so")
         del self._open[number]
         self._bytes_open -= call.size

@@ -99,6 +99,8 @@ class Session:
         metadata: dict[str, str] | None = None,
     ) -> RequestId:
         """Queue a request; see :meth:`ratatoskr.Connection.request`."""
+        if kind not in self._kinds:
+            raise LocalProtocolError(f"{kind} is not known here: Config(kinds=STANDARD_KINDS | [{kind.name}])")
         business_key = kind.business_key(message, key)
         nonce = (
             self._nonces.fresh() if business_key is None else business_nonce(kind.type, kind.operation, business_key)
@@ -223,7 +225,7 @@ class Session:
             raise
 
     def _request_in(self, received: Received, request: v1.RatatoskrRequest, now: Now) -> None:
-        call = IncomingCall(self._incoming, received, request.type, request.operation)
+        call = IncomingCall(self._incoming, received, request)
         self._incoming.accept(call)
         hop = received.hop
         call.deadline = now.mono + (hop.timeout_ms if hop is not None and hop.timeout_ms else DEFAULT_TIMEOUT_MS) / 1000
@@ -244,9 +246,7 @@ class Session:
         self._events.append((received.number, RequestReceived(call, kind, payload, received, call.deadline)))
 
     def _response_in(self, received: Received, response: v1.RatatoskrResponse) -> None:
-        call = self._outgoing.answered(
-            response.request_number, response.request_leaf, response.type, response.operation
-        )
+        call = self._outgoing.answered(response.request_number, response.request_leaf, received.kind)
         event: Event | None = None
         if not call.resolved:
             call.resolved = True
