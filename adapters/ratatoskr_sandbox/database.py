@@ -10,7 +10,7 @@ They lie in the same file as the store of outcomes, so that an effect and the an
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,7 +194,7 @@ def create_tables(db: sqlite3.Connection) -> None:
 
 
 @contextmanager
-def reading(path: Path, now_ms: int) -> Iterator[Work]:
+def reading(path: Path, now_ms: int) -> Generator[Work]:
     """One consistent view of a sandbox's file, for auditors. Raises sqlite3.Error where the file is none."""
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as db:
         db.execute("BEGIN")
