@@ -1,0 +1,442 @@
+"""What SQLite adds: a file that outlives the process, and transactions."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from time import monotonic
+from typing import Any, TypeVar
+
+import pytest
+
+from ratatoskr import LocalProtocolError
+from ratatoskr.service import Entry
+from ratatoskr_stores import SqliteStore, TransactionLost
+from ratatoskr_stores.database import _write_ahead
+from tests.unit.service.support import run
+from tests.unit.stores.support import NOW, OUTCOME, Blocking, claim
+
+T = TypeVar("T")
+Db = sqlite3.Connection
+
+KEEP = NOW + 2000
+HELD = Entry(b"digest", b"owner", NOW + 60)
+
+
+def create(db: Db) -> None:
+    db.execute("CREATE TABLE effects (text TEXT)")
+
+
+def insert(text: str) -> Callable[[Db], None]:
+    def effect(db: Db) -> None:
+        db.execute("INSERT INTO effects VALUES (?)", (text,))
+
+    return effect
+
+
+def effects(db: Db) -> list[str]:
+    return [text for (text,) in db.execute("SELECT text FROM effects ORDER BY rowid")]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "once.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SqliteStore]:
+    with SqliteStore(path, wait=Blocking) as store:
+        run(store.run(create))
+        run(store.claim(claim()))
+        yield store
+
+
+# The file
+
+
+def test_claims_and_outcomes_outlive_the_store(path: Path) -> None:
+    with SqliteStore(path, wait=Blocking) as store:
+        run(store.claim(claim(b"one")))
+        run(store.claim(claim(b"two")))
+        run(store.complete(claim(b"two"), OUTCOME, keep_until=KEEP))
+    with SqliteStore(path, wait=Blocking) as store:
+        assert run(store.claim(claim(b"one", owner=b"next"))) == HELD
+        assert run(store.claim(claim(b"two", owner=b"next"))) == Entry(b"digest", b"owner", NOW + 60, OUTCOME)
+
+
+def test_every_commit_reaches_the_disk(store: SqliteStore) -> None:
+    def pragmas(db: Db) -> list[object]:
+        return [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "foreign_keys")]
+
+    full = 2
+    assert run(store.run(pragmas)) == ["wal", full, 1]
+
+
+def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
+    path.write_bytes(b"something else, and long enough to look at" * 100)
+    with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+        SqliteStore(path)
+
+
+def test_a_file_whose_table_cannot_be_made_is_refused(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE ratatoskr_once_keep_until (a)")
+    db.close()
+    with pytest.raises(sqlite3.OperationalError, match="already a table"):
+        SqliteStore(path)
+
+
+def test_a_file_that_another_process_keeps_locked_is_refused_in_the_end(path: Path) -> None:
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        SqliteStore(path, busy_timeout=0.02)
+    db.close()
+
+
+def test_a_closed_store_says_so(path: Path) -> None:
+    store = SqliteStore(path, wait=Blocking)
+    transaction = store.begin(claim())
+    store.close()
+    store.close()
+    with pytest.raises(LocalProtocolError, match="the store is closed"):
+        run(store.claim(claim()))
+    with pytest.raises(LocalProtocolError, match="the store is closed"):
+        run(transaction.start())
+    transaction.abandon()
+
+
+# The application's tables
+
+
+def test_a_function_runs_in_a_transaction_of_its_own(store: SqliteStore) -> None:
+    run(store.run(insert("kept")))
+
+    def broken(db: Db) -> None:
+        insert("lost")(db)
+        raise KeyError("why")
+
+    with pytest.raises(KeyError, match="why"):
+        run(store.run(broken))
+    assert run(store.run(effects)) == ["kept"]
+
+
+def test_a_function_may_not_commit(store: SqliteStore) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="no transaction is active"):
+        run(store.run(lambda db: db.commit()))
+    assert run(store.run(effects)) == []
+
+
+# Transactions
+
+
+def test_effect_and_outcome_commit_together(store: SqliteStore, path: Path) -> None:
+    transaction = store.begin(claim())
+    run(transaction.start())
+    run(transaction.run(insert("done")))
+    with sqlite3.connect(path) as other:
+        assert effects(other) == []
+        assert other.execute("SELECT outcome FROM ratatoskr_once").fetchall() == [(None,)]
+    assert run(transaction.commit(OUTCOME, keep_until=KEEP, now=NOW))
+    assert effects(other) == ["done"]
+    assert other.execute("SELECT outcome, keep_until FROM ratatoskr_once").fetchall() == [(OUTCOME, KEEP)]
+    other.close()
+    transaction.abandon()
+    assert run(store.run(effects)) == ["done"]
+
+
+@pytest.mark.parametrize("lost", ["released", "completed", "owned by another", "lease over"])
+def test_without_the_claim_nothing_commits(store: SqliteStore, lost: str) -> None:
+    mine, now = claim(), NOW
+    if lost == "released":
+        run(store.release(mine))
+    elif lost == "completed":
+        run(store.complete(mine, b"before", keep_until=KEEP))
+    elif lost == "owned by another":
+        run(store.release(mine))
+        run(store.claim(claim(owner=b"other")))
+    else:
+        now = NOW + 60
+    before = run(store.run(lambda db: db.execute("SELECT * FROM ratatoskr_once").fetchall()))
+    transaction = store.begin(mine)
+    run(transaction.start())
+    run(transaction.run(insert("lost")))
+    assert not run(transaction.commit(OUTCOME, keep_until=KEEP, now=now))
+    assert run(store.run(effects)) == []
+    assert run(store.run(lambda db: db.execute("SELECT * FROM ratatoskr_once").fetchall())) == before
+
+
+def test_an_abandoned_transaction_has_no_effect(store: SqliteStore) -> None:
+    transaction = store.begin(claim())
+    run(transaction.start())
+    run(transaction.run(insert("lost")))
+    transaction.abandon()
+    transaction.abandon()
+    assert run(store.run(effects)) == []
+    assert run(store.claim(claim(owner=b"other"))) == HELD
+    with pytest.raises(TransactionLost):
+        run(transaction.run(effects))
+    assert not run(transaction.commit(OUTCOME, keep_until=KEEP, now=NOW))
+
+
+def test_a_transaction_that_is_abandoned_before_it_starts_holds_nothing(store: SqliteStore) -> None:
+    transaction = store.begin(claim())
+    transaction.abandon()
+    run(transaction.start())
+    assert run(store.run(effects)) == []
+
+
+def test_an_exception_of_the_function_comes_out_and_the_handler_may_go_on(store: SqliteStore) -> None:
+    transaction = store.begin(claim())
+    run(transaction.start())
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        run(transaction.run(lambda db: db.execute("SELECT * FROM absent")))
+    run(transaction.run(insert("done")))
+    assert run(transaction.commit(OUTCOME, keep_until=KEEP, now=NOW))
+    assert run(store.run(effects)) == ["done"]
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_a_function_that_ends_the_transaction_is_refused(store: SqliteStore, end: str) -> None:
+    transaction = store.begin(claim())
+    run(transaction.start())
+    with pytest.raises(LocalProtocolError, match="leave commit and rollback to the store"):
+        run(transaction.run(lambda db: db.execute(end)))
+    assert not run(transaction.commit(OUTCOME, keep_until=KEEP, now=NOW))
+    assert run(store.claim(claim(owner=b"other"))) == HELD
+
+
+def test_a_commit_that_fails_rolls_back(store: SqliteStore) -> None:
+    run(store.run(lambda db: db.execute("CREATE TABLE parents (id PRIMARY KEY)")))
+    deferred = "CREATE TABLE children (parent REFERENCES parents DEFERRABLE INITIALLY DEFERRED)"
+    run(store.run(lambda db: db.execute(deferred)))
+    transaction = store.begin(claim())
+    run(transaction.start())
+    run(transaction.run(lambda db: db.execute("INSERT INTO children VALUES (1)")))
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+        run(transaction.commit(OUTCOME, keep_until=KEEP, now=NOW))
+    assert run(store.claim(claim(owner=b"other"))) == HELD
+    assert run(store.run(lambda db: db.execute("SELECT count(*) FROM children").fetchone())) == (0,)
+
+
+# Who waits for whom
+
+
+async def tick(times: int = 5) -> None:
+    for _ in range(times):
+        await asyncio.sleep(0)
+
+
+def in_asyncio(path: Path, test: Callable[[SqliteStore], Coroutine[Any, Any, None]], timeout: float = 30.0) -> None:
+    async def main() -> None:
+        with SqliteStore(path, transaction_timeout=timeout) as store:
+            await store.run(create)
+            for nonce in (b"one", b"two"):
+                await store.claim(claim(nonce))
+            await test(store)
+
+    asyncio.run(main())
+
+
+def test_others_wait_for_an_open_transaction_and_keep_their_order(path: Path) -> None:
+    async def test(store: SqliteStore) -> None:
+        first, second = store.begin(claim(b"one")), store.begin(claim(b"two"))
+        await first.start()
+        second_start = asyncio.create_task(second.start())
+        await tick()
+        asked = asyncio.create_task(store.run(effects))
+        for number in range(20):
+            await first.run(insert(str(number)))
+        assert not second_start.done()
+        assert not asked.done()
+        assert await first.commit(OUTCOME, keep_until=KEEP, now=NOW)
+        await second_start
+        await second.run(insert("second"))
+        assert await second.commit(OUTCOME, keep_until=KEEP, now=NOW)
+        assert await asked == [*map(str, range(20)), "second"]
+
+    in_asyncio(path, test)
+
+
+def test_who_gave_up_waiting_is_skipped(path: Path) -> None:
+    async def test(store: SqliteStore) -> None:
+        first, second = store.begin(claim(b"one")), store.begin(claim(b"two"))
+        await first.start()
+        waiting = [
+            asyncio.create_task(second.start()),
+            asyncio.create_task(store.run(insert("given up"))),
+        ]
+        await tick()
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        second.abandon()
+        first.abandon()
+        assert await store.run(effects) == []
+
+    in_asyncio(path, test)
+
+
+def test_a_transaction_that_is_open_for_too_long_gives_way(path: Path) -> None:
+    async def test(store: SqliteStore) -> None:
+        laggard = store.begin(claim(b"one"))
+        await laggard.start()
+        await laggard.run(insert("lost"))
+        assert await store.run(effects) == []
+        with pytest.raises(TransactionLost, match="open for too long while others waited"):
+            await laggard.run(effects)
+        assert not await laggard.commit(OUTCOME, keep_until=KEEP, now=NOW)
+
+    in_asyncio(path, test, timeout=0.0)
+
+
+def test_a_store_that_closes_finishes_what_waits_and_rolls_back_what_is_open(path: Path) -> None:
+    async def main() -> None:
+        store = SqliteStore(path)
+        await store.run(create)
+        for nonce in (b"one", b"two"):
+            await store.claim(claim(nonce))
+        first, second = store.begin(claim(b"one")), store.begin(claim(b"two"))
+        await first.start()
+        await first.run(insert("lost"))
+        waiting = [asyncio.create_task(second.start()), asyncio.create_task(store.run(insert("kept")))]
+        await tick()
+        store.close()
+        await asyncio.gather(*waiting)
+        with pytest.raises(LocalProtocolError, match="closed"):
+            await first.commit(OUTCOME, keep_until=KEEP, now=NOW)
+        first.abandon()
+
+    asyncio.run(main())
+    with sqlite3.connect(path) as db:
+        assert effects(db) == ["kept"]
+    db.close()
+
+
+# Several processes
+
+CHILD = """
+import sys
+from ratatoskr_stores import SqliteStore
+from tests.unit.service.support import run
+from tests.unit.stores.support import Blocking, claim
+
+def say(text):
+    print(text, flush=True)
+
+path, task = sys.argv[1:]
+with SqliteStore(path, wait=Blocking, busy_timeout=30) as store:
+    say("ready")
+    sys.stdin.readline()
+    if task == "race":
+        won = [n for n in range(100) if run(store.claim(claim(bytes([n]), owner=task.encode()))) is None]
+        say(len(won))
+    elif task == "claim":
+        say(run(store.claim(claim())))
+        sys.stdin.readline()
+    elif task == "effect":
+        run(store.claim(claim()))
+        transaction = store.begin(claim())
+        run(transaction.start())
+        run(transaction.run(lambda db: db.execute("INSERT INTO effects VALUES ('lost')")))
+        say("done")
+        sys.stdin.readline()
+"""
+ROOT = Path(__file__).parents[3]
+
+
+def child(path: Path, task: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(path), task],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def nudge(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def test_of_several_processes_one_gets_each_key(path: Path) -> None:
+    """They open a new file at the same moment too."""
+    processes = [child(path, "race") for _ in range(4)]
+    try:
+        for process in processes:
+            assert said(process) == "ready"
+        for process in processes:
+            nudge(process)
+        assert sum(int(said(process)) for process in processes) == 100
+    finally:
+        for process in processes:
+            process.communicate(timeout=30)
+
+
+def killed_after(path: Path, task: str, *expected: str) -> None:
+    """Run the task in a process and kill it where it has said what is expected."""
+    process = child(path, task)
+    try:
+        assert said(process) == "ready"
+        nudge(process)
+        assert [said(process) for _ in expected] == list(expected)
+    finally:
+        process.kill()
+        process.communicate(timeout=30)
+
+
+def test_a_claim_outlives_the_process_that_made_it(path: Path) -> None:
+    killed_after(path, "claim", "None")
+    with SqliteStore(path, wait=Blocking) as store:
+        assert run(store.claim(claim(owner=b"next"))) == HELD
+
+
+def test_a_process_that_dies_in_its_transaction_leaves_the_claim_alone(path: Path, store: SqliteStore) -> None:
+    run(store.release(claim()))
+    killed_after(path, "effect", "done")
+    assert run(store.run(effects)) == []
+    assert run(store.claim(claim(owner=b"next"))) == HELD
+
+
+def test_another_process_that_writes_for_too_long_is_an_error(path: Path) -> None:
+    with SqliteStore(path, wait=Blocking, busy_timeout=0.02) as impatient:
+        db = sqlite3.connect(path, isolation_level=None)
+        db.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            run(impatient.claim(claim()))
+        db.close()
+        assert run(impatient.claim(claim())) is None
+
+
+class Contested:
+    """A connection whose journal cannot be changed before some other process is done."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+
+    def execute(self, statement: str) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise error
+
+
+def test_two_processes_that_make_a_new_file_do_not_fail_each_other() -> None:
+    db: Any = Contested(refusals=3)
+    _write_ahead(db, monotonic() + 60)
+    assert db.refusals == 0
+    db.refusals = 1
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        _write_ahead(db, monotonic())
