@@ -1,1 +1,19 @@
-"""Ratatoskr over WebSocket, on asyncio."""
+"""Ratatoskr over WebSocket, on asyncio.
+
+A client::
+
+    async with connect("ws://localhost:8765", config) as peer:
+        result = await peer.request(MARKETPLACE_SEARCH, Search(text="seeds"))
+
+A server::
+
+    async with serve(router, config, "localhost", 8765) as server:
+        await server.serve_forever()
+"""
+
+from ratatoskr_websockets.client import connect
+from ratatoskr_websockets.errors import ConnectFailed
+from ratatoskr_websockets.peer import Peer
+from ratatoskr_websockets.server import OnConnect, Server, serve
+
+__all__ = ["ConnectFailed", "OnConnect", "Peer", "Server", "connect", "serve"]

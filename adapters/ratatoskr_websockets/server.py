@@ -1,0 +1,266 @@
+"""serve: connections from clients, who is let in, and the end of them all."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from http import HTTPStatus
+from ssl import SSLContext
+from typing import Self, TypeAlias, cast
+
+from websockets.asyncio.server import Server as Listener
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as listen
+from websockets.http11 import Request, Response
+from websockets.typing import Origin
+
+from ratatoskr import (
+    Closed,
+    Config,
+    Connection,
+    ConnectionRequested,
+    Disposition,
+    Fail,
+    Failure,
+    Opened,
+    Status,
+)
+from ratatoskr.service import OnceStore, Router
+from ratatoskr_websockets.driver import MESSAGE_BYTES
+from ratatoskr_websockets.guard import Gate, GuardedServer
+from ratatoskr_websockets.host import HTTP_LOGGER, LOGGER, SUBPROTOCOL
+from ratatoskr_websockets.line import Line, Milestone, readable
+from ratatoskr_websockets.peer import Peer
+from ratatoskr_websockets.workshop import Workshop
+
+OnConnect: TypeAlias = Callable[[ConnectionRequested], Awaitable[None]]
+"""Decides about a client that has proved who it is. Returning lets it in; raising ``Fail`` sends it away."""
+
+
+def serve(
+    router: Router,
+    config: Config,
+    host: str | Sequence[str] | None = "127.0.0.1",
+    port: int = 0,
+    *,
+    ssl: SSLContext | None = None,
+    store: OnceStore | None = None,
+    on_connect: OnConnect | None = None,
+    origins: Sequence[str] | None = None,
+    max_pending_handshakes: int = 1000,
+    per_address: int = 20,
+) -> Server:
+    """A server for ``async with``; it listens inside the block, and drains at its end.
+
+    ``router``: the handlers; their kinds are added to the configuration's. ``host``: None for every interface.
+    ``port``: 0 for any free one, which ``Server.port`` tells. ``ssl``: for wss. ``store``: outcomes of what runs at
+    most once, default in memory. ``on_connect``: asked about each client, may look things up for up to
+    ``Limits.accept_timeout``. ``origins``: web pages that may connect; others, and all by default, are refused.
+    ``max_pending_handshakes`` and ``per_address`` bound the clients that have not proved yet who they are.
+    """
+    return Server(
+        router,
+        config,
+        host,
+        port,
+        ssl=ssl,
+        store=store,
+        on_connect=on_connect,
+        origins=origins,
+        max_pending_handshakes=max_pending_handshakes,
+        per_address=per_address,
+    )
+
+
+class Server:
+    """A listening server and its connections. Made by :func:`serve`."""
+
+    def __init__(
+        self,
+        router: Router,
+        config: Config,
+        host: str | Sequence[str] | None,
+        port: int,
+        *,
+        ssl: SSLContext | None,
+        store: OnceStore | None,
+        on_connect: OnConnect | None,
+        origins: Sequence[str] | None,
+        max_pending_handshakes: int,
+        per_address: int,
+    ) -> None:
+        self._router = router
+        self._config = replace(config, kinds=config.kinds | router.kinds)
+        self._address = (host, port)
+        self._ssl = ssl
+        self._store = store
+        self._on_connect = on_connect
+        self._origins = [None, *map(Origin, origins or ())]
+        self._gate = Gate(max_pending_handshakes, per_address)
+        self._lines: set[Line] = set()
+        self._peers: dict[Line, Peer] = {}
+        self._closing: asyncio.Task[None] | None = None
+        self._listener: Listener
+        self._workshop: Workshop
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            self._workshop = await stack.enter_async_context(Workshop(self._router, self._config, self._store))
+            self._listener = await self._listen()
+            stack.pop_all()
+        scheme = "wss" if self._ssl is not None else "ws"
+        for each in self.sockets:
+            LOGGER.info("listening: %s://%s", scheme, readable(each.getsockname()))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _listen(self) -> Listener:
+        limits = self._config.limits
+        host, port = self._address
+        return await listen(
+            self._serve,
+            cast("str | None", host),  # passed on to create_server, which takes several
+            port,
+            ssl=self._ssl,
+            origins=self._origins,
+            subprotocols=[SUBPROTOCOL],
+            compression=None,
+            process_response=_log_refusal,
+            open_timeout=limits.handshake_timeout,
+            ping_interval=None,
+            close_timeout=limits.close_timeout,
+            max_size=MESSAGE_BYTES,
+            logger=HTTP_LOGGER,
+            create_connection=cast("type[ServerConnection]", partial(GuardedServer, limits=limits, gate=self._gate)),
+        )
+
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        """The listening sockets."""
+        return tuple(self._listener.sockets)
+
+    @property
+    def port(self) -> int:
+        """The port of the first listening socket."""
+        port: int = self.sockets[0].getsockname()[1]
+        return port
+
+    @property
+    def peers(self) -> tuple[Peer, ...]:
+        """The clients whose connections are open, the longest connected first."""
+        return tuple(self._peers.values())
+
+    def find(self, subject: str, *, tenant: str = "") -> Peer | None:
+        """The client of that name whose connection is open; the latest where there are several."""
+        for peer in reversed(self.peers):
+            if (peer.peer.subject, peer.peer.tenant) == (subject, tenant):
+                return peer
+        return None
+
+    async def serve_forever(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain. A second signal ends it without waiting for open calls.
+
+        For scripts, in the main thread; everywhere else wait for what you like inside the block.
+        """
+        signals: asyncio.Queue[None] = asyncio.Queue()
+        with _signals(lambda: signals.put_nowait(None)):
+            await signals.get()
+            draining = asyncio.create_task(self.close())
+            again = asyncio.create_task(signals.get())
+            await asyncio.wait([draining, again], return_when=asyncio.FIRST_COMPLETED)
+            again.cancel()
+            if not draining.done():
+                LOGGER.warning("second signal: open calls are abandoned")
+                await self.close(drain=False)
+            await draining
+
+    async def close(self, *, drain: bool = True) -> None:
+        """Stop listening and end all connections; wait for that. Idempotent.
+
+        With ``drain``, open calls complete first, for up to ``Limits.drain_timeout``.
+        """
+        for line in self._lines:
+            line.close(drain=drain, reason="the server is going away")
+        self._gate.clear()
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        self._listener.close(close_connections=False)
+        await self._listener.wait_closed()
+        await self._workshop.__aexit__()
+
+    # One connection
+
+    async def _serve(self, websocket: ServerConnection) -> None:
+        deciding: asyncio.Task[None] | None = None
+
+        def on_milestone(milestone: Milestone) -> None:
+            nonlocal deciding
+            match milestone:
+                case ConnectionRequested():
+                    deciding = asyncio.create_task(self._decide(line, milestone))
+                case Opened():
+                    self._gate.leave(websocket)
+                    self._peers[line] = Peer(line)
+                case Closed():
+                    self._peers.pop(line, None)
+                    if deciding is not None:
+                        deciding.cancel()
+
+        line = Line(Connection.server(self._config), websocket, self._workshop, on_milestone)
+        self._lines.add(line)
+        if self._closing is not None:
+            line.close(drain=False)
+        try:
+            await line.run()
+        finally:
+            self._lines.discard(line)
+
+    async def _decide(self, line: Line, requested: ConnectionRequested) -> None:
+        try:
+            if self._on_connect is not None:
+                await self._on_connect(requested)
+        except Fail as fail:
+            line.reject(fail.failure)
+        except Exception:  # noqa: BLE001 - a hook may raise anything
+            LOGGER.exception("on_connect failed: %s at %s", requested.peer.subject, line.address)
+            line.reject(_NO_DECISION)
+        else:
+            line.accept()
+
+
+_NO_DECISION = Failure(
+    Status.INTERNAL, "INTERNAL", "the server could not decide about this connection", Disposition.NOT_PROCESSED
+)
+
+
+def _log_refusal(websocket: ServerConnection, _: Request, response: Response) -> None:
+    """Say why there is no WebSocket: a wrong subprotocol, an Origin that is not listed, no WebSocket at all."""
+    if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+        why = websocket.protocol.handshake_exc or response.reason_phrase
+        LOGGER.warning("refused: %s: HTTP %d: %s", readable(websocket.remote_address), response.status_code, why)
+
+
+@contextmanager
+def _signals(on_signal: Callable[[], None]) -> Iterator[None]:
+    """Call ``on_signal`` at SIGTERM and SIGINT."""
+    loop = asyncio.get_running_loop()
+    caught = (signal.SIGTERM, signal.SIGINT)
+    with suppress(NotImplementedError):  # Windows: Ctrl-C cancels the main task instead, and the block drains
+        for each in caught:
+            loop.add_signal_handler(each, on_signal)
+    try:
+        yield
+    finally:
+        with suppress(NotImplementedError):
+            for each in caught:
+                loop.remove_signal_handler(each)
