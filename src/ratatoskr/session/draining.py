@@ -2,7 +2,9 @@
 
 1. GOAWAY: no new requests from now on, either way. Queued ones fail as surely not processed.
 2. DISCONNECT: said once nothing is open either way, nothing unacknowledged, nothing undelivered. Afterwards only acks.
-3. When both have said it the session is over, and an end of the transport is clean.
+3. Who said GOAWAY first waits with DISCONNECT until the peer has said either: a request that crossed the GOAWAY must
+   still be answered.
+4. When both have said DISCONNECT the session is over, and an end of the transport is clean.
 """
 
 from __future__ import annotations
@@ -13,13 +15,15 @@ from ratatoskr import v1
 class Draining:
     """Who has said what."""
 
-    __slots__ = ("announced", "disconnect_received", "disconnect_sent", "go_away_due", "reason")
+    __slots__ = ("announced", "disconnect_received", "disconnect_sent", "go_away_due", "heard", "reason")
 
     def __init__(self) -> None:
         self.announced = False
         """Whether either side announced the end: no new requests."""
         self.go_away_due = False
         """Whether this side still has to say GOAWAY."""
+        self.heard = False
+        """Whether the peer has said that it makes no new requests."""
         self.reason = ""
         self.disconnect_sent = False
         self.disconnect_received = False
@@ -34,7 +38,7 @@ class Draining:
     def go_away_received(self) -> bool:
         """The peer wants to end. True the first time that either side wants it."""
         first = not self.announced
-        self.announced = True
+        self.announced = self.heard = True
         return first
 
     def controls(self, quiet: bool) -> list[v1.Control]:
@@ -43,7 +47,7 @@ class Draining:
         if self.go_away_due:
             self.go_away_due = False
             due.append(v1.Control(go_away=v1.GoAway(reason=self.reason)))
-        if quiet and self.announced and not self.disconnect_sent:
+        if quiet and self.heard and not self.disconnect_sent:
             self.disconnect_sent = True
             due.append(v1.Control(disconnect=v1.Disconnect()))
         return due

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ratatoskr.channel import XXHFS_AESGCM, Suite
 from ratatoskr.config import Config
 from ratatoskr.identity import CertificateRequest, Identity, Role, SecretKeys, TrustPolicy, issue
 from ratatoskr.limits import Limits
@@ -21,10 +22,11 @@ class Authority:
     """A root of its own, and identities under it. The same seed makes the same keys."""
 
     def __init__(self, seed: int | str = 0, *, now: float = START) -> None:
-        self._entropy = seeded(f"authority {seed}")
+        self.entropy = seeded(f"authority {seed}")
+        """Where its keys come from, and what its configurations draw from."""
         self._now = now
         self.root = Identity.self_issued(
-            self._entropy, role=Role.ISSUER, subject="Test root", not_before=now - 3600, not_after=now + VALIDITY
+            self.entropy, role=Role.ISSUER, subject="Test root", not_before=now - 3600, not_after=now + VALIDITY
         )
         self.trust = TrustPolicy(roots={self.root.certificate})
         """A policy that believes this authority alone."""
@@ -40,13 +42,13 @@ class Authority:
         not_after: float | None = None,
     ) -> Identity:
         """New keys, certified. Times in seconds since the epoch."""
-        keys = SecretKeys.generate(self._entropy)
+        keys = SecretKeys.generate(self.entropy)
         certificate = issue(
             self.root,
             CertificateRequest.create(keys, role=role, subject=subject, names=names, tenant=tenant),
             not_before=self._now - 3600 if not_before is None else not_before,
             not_after=self._now + VALIDITY if not_after is None else not_after,
-            entropy=self._entropy,
+            entropy=self.entropy,
         )
         return Identity(keys, self.root.chain_for(certificate))
 
@@ -66,33 +68,40 @@ class Authority:
         self,
         identity: Identity | None = None,
         *,
+        trust: TrustPolicy | None = None,
         entropy: Callable[[int], bytes] | None = None,
         kinds: KindRegistry = STANDARD_KINDS,
         limits: Limits | None = None,
+        suites: tuple[Suite, ...] = (XXHFS_AESGCM,),
         token: bytes = b"",
     ) -> Config:
-        """A client's configuration: a device, unless another identity is given."""
+        """A client's configuration: a new device that believes this authority, unless told otherwise."""
         return Config(
             identity=identity or self.device(),
-            trust=self.trust,
-            entropy=entropy or self._entropy,
+            trust=trust or self.trust,
+            entropy=entropy or self.entropy,
             kinds=kinds,
             limits=limits or Limits(),
+            suites=suites,
             token=token,
         )
 
     def server_config(
         self,
         *names: str,
+        identity: Identity | None = None,
+        trust: TrustPolicy | None = None,
         entropy: Callable[[int], bytes] | None = None,
         kinds: KindRegistry = STANDARD_KINDS,
         limits: Limits | None = None,
+        suites: tuple[Suite, ...] = (XXHFS_AESGCM,),
     ) -> Config:
-        """A server's configuration, for these names or ``yggdrasil.test``."""
+        """A server's configuration: a new identity for these names, or for ``yggdrasil.test``, unless told otherwise."""
         return Config(
-            identity=self.server(*(names or (SERVER_NAME,))),
-            trust=self.trust,
-            entropy=entropy or self._entropy,
+            identity=identity or self.server(*(names or (SERVER_NAME,))),
+            trust=trust or self.trust,
+            entropy=entropy or self.entropy,
             kinds=kinds,
             limits=limits or Limits(),
+            suites=suites,
         )
