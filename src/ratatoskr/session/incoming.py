@@ -14,27 +14,42 @@ from ratatoskr.errors import Fault, LocalProtocolError, ProtocolFault
 from ratatoskr.events import RequestId
 from ratatoskr.limits import Limits
 from ratatoskr.messages import AnyKind, Received
+from ratatoskr.messages.envelopes import response_envelope
 
 
 class IncomingCall(RequestId):
     """One request of the peer's, until its terminal answer is acknowledged."""
 
-    __slots__ = ("answered", "deadline", "kind", "leaf", "number", "operation", "owner", "size", "type")
+    __slots__ = ("_received", "answered", "deadline", "kind", "owner", "size")
 
-    def __init__(self, owner: IncomingCalls, received: Received, request: v1.RatatoskrRequest) -> None:
+    def __init__(self, owner: IncomingCalls, received: Received, deadline: float) -> None:
+        self._received = received
         self.owner = owner
-        self.number = received.number
-        self.leaf = received.leaf
         self.kind: AnyKind | None = received.kind
-        self.type = request.type
-        self.operation = request.operation
         self.size = len(received.envelope)
-        self.deadline = inf
+        self.deadline = deadline
         self.answered = False
         """Whether the application has answered."""
 
     def __repr__(self) -> str:
-        return f"<RequestId {self.type}/{self.operation} {id(self):x}>"
+        return f"<RequestId {self.kind} {id(self):x}>"
+
+    def envelope(self, *, payload: bytes | None = None, error: v1.Error | None = None, replayed: bool) -> bytes:
+        """The terminal answer: a payload or an error."""
+        received = self._received
+        asked = received.message
+        answer = v1.RatatoskrResponse(
+            request_number=received.number,
+            request_leaf=received.leaf,
+            type=asked.type,
+            operation=asked.operation,
+            last=True,
+            replayed=replayed,
+            error=error,
+        )
+        if payload is not None:
+            answer.payload = payload
+        return response_envelope(answer)
 
 
 class IncomingCalls:

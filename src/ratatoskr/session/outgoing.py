@@ -17,7 +17,9 @@ from ratatoskr.errors import Fault, LocalProtocolError, ProtocolFault, WouldBloc
 from ratatoskr.events import RequestId
 from ratatoskr.limits import Limits
 from ratatoskr.messages import AnyKind, MessageType
+from ratatoskr.messages.envelopes import request_envelope
 
+_PAYMENT = int(MessageType.PAYMENT_REQUEST)
 REQUEST_OVERHEAD = 128
 """Bytes of a request's envelope beside payload and metadata, at most."""
 
@@ -63,8 +65,8 @@ class OutgoingCall(RequestId):
     def __repr__(self) -> str:
         return f"<RequestId {self.kind.name} {id(self):x}>"
 
-    def message(self) -> v1.RatatoskrRequest:
-        """What goes into the envelope."""
+    def envelope(self) -> bytes:
+        """The request itself."""
         request = v1.RatatoskrRequest(
             type=v1.MessageType.ValueType(self.kind.type),
             operation=self.kind.operation,
@@ -76,7 +78,7 @@ class OutgoingCall(RequestId):
             request.expires_at_ms = self.expires_at_ms
         for name, value in self.metadata.items():
             request.metadata.add(name=name, value=value)
-        return request
+        return request_envelope(request)
 
 
 class OutgoingCalls:
@@ -104,10 +106,12 @@ class OutgoingCalls:
             raise LocalProtocolError(
                 f"{call.kind.name}: the request has {call.size} bytes; Limits.envelope_bytes is {limits.envelope_bytes}"
             )
-        if self.queued >= limits.requests_queued or self._queued_bytes + call.size > limits.request_bytes_queued:
+        payments, others = self._payments, self._others
+        queued = len(payments) + len(others)
+        if queued >= limits.requests_queued or self._queued_bytes + call.size > limits.request_bytes_queued:
             self._blocked = True
-            raise WouldBlock(f"{self.queued} requests are queued; wait for the event Writable")
-        (self._payments if call.kind.type == MessageType.PAYMENT_REQUEST else self._others).append(call)
+            raise WouldBlock(f"{queued} requests are queued; wait for the event Writable")
+        (payments if call.kind.type == _PAYMENT else others).append(call)
         self._queued_bytes += call.size
 
     @property
@@ -175,7 +179,7 @@ class OutgoingCalls:
 
     def drop_queued(self, call: OutgoingCall) -> None:
         """Take one request out of the queue."""
-        (self._payments if call.kind.type == MessageType.PAYMENT_REQUEST else self._others).remove(call)
+        (self._payments if call.kind.type == _PAYMENT else self._others).remove(call)
         self._queued_bytes -= call.size
 
     def take_longer_than(self, size: int) -> list[OutgoingCall]:

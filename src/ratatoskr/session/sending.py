@@ -16,7 +16,6 @@ from collections import deque
 from ratatoskr import v1
 from ratatoskr.limits import Limits
 from ratatoskr.messages import MessageSerializer
-from ratatoskr.messages.envelopes import request_envelope
 from ratatoskr.session.incoming import IncomingCall
 from ratatoskr.session.outbox import Outbox
 from ratatoskr.session.outgoing import OutgoingCalls
@@ -123,7 +122,7 @@ class Sender:
             call = outgoing.next(room - ENVELOPE_OVERHEAD)
             if call is None:
                 break
-            envelope = request_envelope(call.message())
+            envelope = call.envelope()
             leaf = serializer.append(envelope)
             outbox.add(envelope, None)
             outgoing.opened(call, serializer.number, leaf)

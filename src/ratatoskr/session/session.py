@@ -42,7 +42,6 @@ from ratatoskr.messages import (
 from ratatoskr.messages.envelopes import (
     failure_from_error,
     failure_to_error,
-    response_envelope,
 )
 from ratatoskr.session.bucket import Bucket
 from ratatoskr.session.draining import Draining
@@ -134,7 +133,7 @@ class Session:
             )
         if self._incoming.awaits(call):
             payload = message.SerializeToString(deterministic=True)
-            self._answer(call, v1.RatatoskrResponse(payload=payload, replayed=replayed), sealed=kind.sealed)
+            self._answer(call, call.envelope(payload=payload, replayed=replayed), sealed=kind.sealed)
         call.answered = True
 
     def fail(self, id: RequestId, failure: Failure, *, replayed: bool = False) -> None:
@@ -145,16 +144,10 @@ class Session:
         call.answered = True
 
     def _refuse(self, call: IncomingCall, failure: Failure, *, replayed: bool = False) -> None:
-        error = v1.RatatoskrResponse(error=failure_to_error(failure), replayed=replayed)
-        self._answer(call, error, sealed=call.kind is None or call.kind.sealed)
+        envelope = call.envelope(error=failure_to_error(failure), replayed=replayed)
+        self._answer(call, envelope, sealed=call.kind is None or call.kind.sealed)
 
-    def _answer(self, call: IncomingCall, response: v1.RatatoskrResponse, *, sealed: bool) -> None:
-        response.request_number = call.number
-        response.request_leaf = call.leaf
-        response.type = v1.MessageType.ValueType(call.type)
-        response.operation = call.operation
-        response.last = True
-        envelope = response_envelope(response)
+    def _answer(self, call: IncomingCall, envelope: bytes, *, sealed: bool) -> None:
         if len(envelope) > self._limits.envelope_bytes:
             raise LocalProtocolError(
                 f"the answer has {len(envelope)} bytes; Limits.envelope_bytes is {self._limits.envelope_bytes}"
@@ -225,10 +218,10 @@ class Session:
             raise
 
     def _request_in(self, received: Received, request: v1.RatatoskrRequest, now: Now) -> None:
-        call = IncomingCall(self._incoming, received, request)
-        self._incoming.accept(call)
         hop = received.hop
-        call.deadline = now.mono + (hop.timeout_ms if hop is not None and hop.timeout_ms else DEFAULT_TIMEOUT_MS) / 1000
+        timeout_ms = (hop.timeout_ms if hop is not None else 0) or DEFAULT_TIMEOUT_MS
+        call = IncomingCall(self._incoming, received, now.mono + timeout_ms / 1000)
+        self._incoming.accept(call)
         failure = received.failure
         if self._draining.announced:
             failure = _GOING_AWAY
@@ -255,6 +248,10 @@ class Session:
             else:
                 event = RequestFailed(call, received.failure or failure_from_error(response.error), received)
         self._events.append((received.number, event))
+        if call.number > self._sender.acked:  # else a peer that answers and never acknowledges fills the outbox
+            raise ProtocolFault(
+                Fault.ACK_INVALID, "flight.ack", f"answers {call.number} and acknowledges {self._sender.acked}"
+            )
 
     def _controls_in(self, controls: Sequence[v1.Control], progress: bool, now: Now) -> list[v1.Control]:
         """Act on what ends the session, return the rest. Charges every control, and a flight that brought nothing."""
