@@ -142,7 +142,7 @@ class Floor:
         """The same calls."""
         sent = []
         for request in requests:
-            nonce = sha256(b"ratatoskr-v1 nonce\0" + request.SerializeToString()[:40]).digest()[:16]
+            nonce = self.nonce(request) if kind.once else bytes(16)
             payload = request.SerializeToString(deterministic=True)
             message = RatatoskrRequest(
                 type=kind.type, operation=kind.operation, nonce=nonce, issued_at_ms=1, payload=payload
@@ -188,10 +188,16 @@ class Floor:
             if kind.sealed:
                 self.compare(payload, message.payload)
             check(payload)
+            if kind.once and outer is RatatoskrRequest:
+                assert message.nonce == self.nonce(payload)
         if kind.sealed:
             signed = context.signed_bytes(1, received, 1)
             assert self.verify[way].verify(flight.seal.signature, signed)
         return leaves
+
+    def nonce(self, request: v1.AuthorizePayment) -> bytes:
+        """The nonce that follows from the business key."""
+        return sha256(b"ratatoskr-v1 nonce\0........" + request.end_to_end_id.encode()).digest()[:16]
 
     def leaf(self, way: int, number: int, envelope: bytes) -> bytes:
         """A leaf."""

@@ -86,7 +86,7 @@ class Sender:
             return None
         serializer, timers = self._serializer, self._timers
         first = serializer.number + 1
-        envelopes, hops, needs_seal = self._fill(now)
+        envelopes, hops, needs_seal = self._fill(now.mono)
         if not (envelopes or due):
             return None
         flight = v1.Flight(first_number=first, envelopes=envelopes, hops=hops, ack=delivered, controls=controls)
@@ -102,7 +102,7 @@ class Sender:
         timers.stop(Timer.ACK)
         return flight.SerializeToString()
 
-    def _fill(self, now: Now) -> tuple[list[bytes], list[v1.Hop], bool]:
+    def _fill(self, now: float) -> tuple[list[bytes], list[v1.Hop], bool]:
         """Number what fits into one flight. Returns also whether any of it needs a seal."""
         limits, serializer, outbox, outgoing = self._limits, self._serializer, self._outbox, self._outgoing
         room = limits.record_bytes - FLIGHT_OVERHEAD
@@ -126,7 +126,7 @@ class Sender:
             leaf = serializer.append(envelope)
             outbox.add(envelope, None)
             outgoing.opened(call, serializer.number, leaf)
-            remaining_ms = round((call.deadline - now.mono) * 1000)
+            remaining_ms = round((call.deadline - now) * 1000)
             if remaining_ms != DEFAULT_TIMEOUT_MS:
                 hops.append(v1.Hop(index=len(envelopes), timeout_ms=max(1, remaining_ms)))
             envelopes.append(envelope)

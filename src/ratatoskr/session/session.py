@@ -301,11 +301,13 @@ class Session:
 
     def start(self, now: Now) -> None:
         """Issue time and timeout of requests that were made since the last poll begin now."""
+        mono, wall_ms = now.mono, now.wall_ms
         earliest = self.timers.get(Timer.REQUEST)
         for call in self.fresh:
-            call.issued_at_ms = now.wall_ms
-            call.deadline = now.mono + call.timeout
-            earliest = min(earliest, call.deadline)
+            call.issued_at_ms = wall_ms
+            call.deadline = deadline = mono + call.timeout
+            if deadline < earliest:
+                earliest = deadline
         self.fresh.clear()
         self.timers.set(Timer.REQUEST, earliest)
 
