@@ -8,15 +8,22 @@ from google.protobuf.message import DecodeError
 
 from ratatoskr import v1
 from ratatoskr.errors import RatatoskrError
-from ratatoskr.identity.verify import VerifyKey
+from ratatoskr.identity.verify import ED25519, VerifyKey
+from ratatoskr.limits import MAX_RECORD_BYTES
 from ratatoskr.messages.canonical import is_canonical
 from ratatoskr.messages.chain import extend, leaf, leaf_prefix
 from ratatoskr.messages.envelopes import REQUEST, RESPONSE
 from ratatoskr.messages.seals import SIGNATURE_BYTES, SealContext
+from ratatoskr.messages.wire import shape_of
 
 RECEIPT_VERSION = 1
 MAX_FOLLOWING = 255
 HASH_BYTES = 32
+MAX_ENVELOPE_BYTES = MAX_RECORD_BYTES - 1024
+"""No configuration allows longer envelopes."""
+MAX_RECEIPT_BYTES = MAX_ENVELOPE_BYTES + MAX_FOLLOWING * (HASH_BYTES + 2) + 512
+"""No receipt is longer."""
+_MESSAGE_FIELDS = 16 * 1024
 
 
 class ReceiptRefused(RatatoskrError):
@@ -46,13 +53,13 @@ class Receipt:
     @property
     def message(self) -> v1.RatatoskrRequest | v1.RatatoskrResponse:
         """What was said. Raises ReceiptRefused where the envelope holds neither request nor response."""
-        form, body = self.envelope[:1], self.envelope[1:]
-        try:
-            if form == REQUEST:
-                return v1.RatatoskrRequest.FromString(body)
-            if form == RESPONSE:
-                return v1.RatatoskrResponse.FromString(body)
+        classes: dict[bytes, type[v1.RatatoskrRequest | v1.RatatoskrResponse]]
+        classes = {REQUEST: v1.RatatoskrRequest, RESPONSE: v1.RatatoskrResponse}
+        cls, body = classes.get(self.envelope[:1]), self.envelope[1:]
+        if cls is None or shape_of(cls).exceeds(body, _MESSAGE_FIELDS):
             raise ReceiptRefused("receipt.envelope", "the envelope is neither a request nor a response")
+        try:
+            return cls.FromString(body)
         except DecodeError:
             raise ReceiptRefused("receipt.envelope", "the envelope does not parse") from None
 
@@ -67,6 +74,8 @@ class Receipt:
         Whether that key was certified, for whom and at which time, is the question of
         :meth:`TrustPolicy.judge <ratatoskr.identity.TrustPolicy.judge>`.
         """
+        if self.signature_suite != ED25519:
+            raise ReceiptRefused("receipt.suite", f"signature suite {self.signature_suite} is not known")
         if key.kid != self.signer:
             raise ReceiptRefused("receipt.signer", "the receipt names another signing key")
         context = SealContext(self.session_id, self.signer, self.recipient, self.direction, self.signature_suite)
@@ -76,9 +85,13 @@ class Receipt:
             raise ReceiptRefused("receipt.signature", "the seal does not verify: something in the receipt was changed")
 
     def contradicts(self, other: Receipt) -> bool:
-        """Whether both, each verified, prove that their signer said two different things at one place."""
+        """Whether both, each verified, prove that their signer told two stories: different messages at one place, or
+        one message after different ones.
+        """
         place = (self.signer, self.session_id, self.direction, self.number)
-        return place == (other.signer, other.session_id, other.direction, other.number) and self.leaf != other.leaf
+        if place != (other.signer, other.session_id, other.direction, other.number):
+            return False
+        return (self.previous_chain, self.leaf) != (other.previous_chain, other.leaf)
 
     def to_bytes(self) -> bytes:
         """The receipt as a ``ratatoskr.v1.Receipt``, the content of a receipt file."""
@@ -100,6 +113,8 @@ class Receipt:
     @classmethod
     def from_bytes(cls, data: bytes) -> Receipt:
         """Read a receipt. Raises ReceiptRefused for any bytes that :meth:`to_bytes` does not produce."""
+        if len(data) > MAX_RECEIPT_BYTES:
+            raise ReceiptRefused("receipt.length", f"{len(data)} bytes are more than any receipt has")
         try:
             message = v1.Receipt.FromString(data)
         except DecodeError:
@@ -109,9 +124,10 @@ class Receipt:
         hashes = (message.session_id, message.previous_chain, message.signer, message.recipient)
         if (
             message.version != RECEIPT_VERSION
-            or message.signature_suite > 255
+            or message.signature_suite != ED25519
             or message.direction > 1
-            or not 1 <= message.number < (1 << 64) - MAX_FOLLOWING
+            or not 1 <= message.number < (1 << 64) - len(message.following_leaves)
+            or not 1 <= len(message.envelope) <= MAX_ENVELOPE_BYTES
             or len(message.following_leaves) > MAX_FOLLOWING
             or len(message.signature) != SIGNATURE_BYTES
             or any(len(each) != HASH_BYTES for each in (*hashes, *message.following_leaves))
