@@ -1,313 +1,24 @@
-"""The parts of README.md and docs/ that follow from the code: states, timers, faults, rules, limits, schema, examples.
+"""The parts of README.md and docs/ that follow from the code: tables, the diagram of states, the schema, examples.
 
-    python tools/docs.py write    bring them up to date
-    python tools/docs.py check    name the files that are not, and exit 1
+    python -m tools.docs write    bring them up to date
+    python -m tools.docs check    name the files that are not, and exit 1
 
 Such a part stands between two comments of Markdown, `<!-- begin NAME -->` and `<!-- end NAME -->`. NAME is one of
-SECTIONS, or `file PATH` for a file of the project.
+TABLES, `schema FILE` for a file of the wire schema, or `file PATH` for a file of the project.
 """
 
 from __future__ import annotations
 
-import ast
-import inspect
 import re
 import sys
-import textwrap
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ratatoskr.channel import SUITES, RecordType, Suite
-from ratatoskr.channel.handshake import first_message_bytes
-from ratatoskr.channel.records import BYTES_PER_KEY, RECORDS_PER_KEY
-from ratatoskr.connection.states import DEADLINES, RECORD_INPUTS, TRANSITIONS, Input, State
-from ratatoskr.errors import Disposition, Fault, FaultClass, Status
-from ratatoskr.limits import Limits
-from ratatoskr.messages.kinds import AnyKind
-from ratatoskr.messages.rules import Rule
-from ratatoskr.messages.standard import STANDARD_KINDS
-from ratatoskr.timers import Timer
+from tools import tables
+from tools.tables import code, table
 
 ROOT = Path(__file__).parents[1]
 PROTO = ROOT / "proto/ratatoskr/v1"
-
-TIMER_LENGTHS = {
-    Timer.HANDSHAKE: "handshake_timeout",
-    Timer.ACCEPT: "accept_timeout",
-    Timer.RECORD: "record_timeout",
-    Timer.HEARTBEAT: "heartbeat_interval",
-    Timer.LIVENESS: "liveness_timeout",
-    Timer.WRITE: "write_timeout",
-    Timer.ACK: "ack_delay",
-    Timer.SEAL: "seal_delay",
-    Timer.SPAN: "span_timeout",
-    Timer.REQUEST: "request_timeout",
-    Timer.CLOSE: "close_timeout",
-    Timer.DRAIN: "drain_timeout",
-}
-"""Which limit is the length of which timer."""
-
-TIMER_ENDS: dict[Timer, Fault | str] = {
-    Timer.HANDSHAKE: Fault.HANDSHAKE_TIMEOUT,
-    Timer.ACCEPT: Fault.ACCEPT_TIMEOUT,
-    Timer.RECORD: Fault.RECORD_STALLED,
-    Timer.HEARTBEAT: "a Ping goes out, unless the peer was heard meanwhile",
-    Timer.LIVENESS: Fault.PEER_SILENT,
-    Timer.WRITE: Fault.WRITE_STALLED,
-    Timer.ACK: "a flight goes out for its `ack` alone",
-    Timer.SEAL: "a sealed flight goes out",
-    Timer.SPAN: Fault.SEAL_OVERDUE,
-    Timer.REQUEST: "that call ends with DEADLINE_EXCEEDED",
-    Timer.CLOSE: "the transport is cut",
-    Timer.DRAIN: Fault.DRAIN_TIMEOUT,
-}
-"""What a timer does when it is due."""
-
-
-# Words and tables
-
-
-def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """A table of Markdown."""
-    names = list(header)
-    lines = [names, ["---"] * len(names), *([str(cell).replace("|", "\\|") for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def code(text: object) -> str:
-    """Text in the type of code; nothing for nothing."""
-    return f"`{text}`" if text != "" else ""
-
-
-def member_texts(cls: type) -> dict[str, str]:
-    """The docstring below each attribute or member of a class, on one line."""
-    (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
-    assert isinstance(body, ast.ClassDef)
-    texts = {}
-    for statement, following in zip(body.body, body.body[1:], strict=False):
-        match statement, following:
-            case (
-                ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)),
-                ast.Expr(value=ast.Constant(value=str(text))),
-            ):
-                texts[name] = " ".join(text.split())
-    return texts
-
-
-def number(value: float) -> str:
-    """A number with thousands apart, and bytes in KiB or MiB where that is shorter."""
-    return f"{value:,}"
-
-
-def size(value: int) -> str:
-    """A number of bytes."""
-    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
-        if value >= unit and value % unit == 0:
-            return f"{value // unit:,} {name}"
-    return f"{value:,} bytes"
-
-
-# Connection
-
-
-def states() -> str:
-    """The states, each with its deadline."""
-    rows = ((code(s.name), s.value, code(DEADLINES[s].name) if s in DEADLINES else "") for s in State)
-    return table(("state", "meaning", "deadline"), rows)
-
-
-def inputs() -> str:
-    """What moves a connection; records by their types."""
-    records: dict[Input, list[str]] = {}
-    for record, moved_by in RECORD_INPUTS.items():
-        records.setdefault(moved_by, []).append(f"`{record:02X}`")
-    rows = ((code(i.name), i.value, ", ".join(records.get(i, ()))) for i in Input)
-    return table(("input", "meaning", "record types"), rows)
-
-
-def transitions() -> str:
-    """(state, input) → state, every one."""
-    rows = ((code(s.name), ", ".join(f"`{i.name}` → `{after.name}`" for i, after in _moves(s))) for s in State)
-    return table(("state", "input → next state"), rows)
-
-
-def diagram() -> str:
-    """The way of a client and of a server from the first state to the last, with every other move beside it."""
-    ways = [_way(start) for start in _starts()]
-    together = [state for state in ways[0] if all(state in way for way in ways)]
-    client, server = ([state for state in way if state not in together] for way in ways)
-    width = 42
-
-    def main(state: State) -> Input:
-        return _onward(state)[0][0]
-
-    def aside(state: State) -> str:
-        others = [f"{i.name} ──► {after.name}" for i, after in _onward(state)[1:]]
-        return "   ".join([f"{state.name:<11}", *others]).rstrip()
-
-    lines = [f"{'client':<{width}}server", ""]
-    for left, right in zip(client, server, strict=True):
-        lines.append(f"{aside(left):<{width}}{aside(right)}".rstrip())
-        if left is not client[-1]:
-            lines.append(f"{'  │ ' + main(left).name:<{width}}  │ {main(right).name}")
-    lines.append(f"{'  │ ' + main(client[-1]).name:<{width}}  │ {main(server[-1]).name}")
-    joint = "  └" + "─" * (width // 2 - 3)
-    lines.append(f"{joint}┬{'─' * (width - len(joint) + 1)}┘")
-    for state in together:
-        lines.append(f"{' ' * (width // 2 - 2)}{state.name}")
-        if state is not together[-1]:
-            loops = [i.name for i, after in _moves(state) if after is state]
-            stays = f"     ({', '.join(loops)}: stays {state.name})" if loops else ""
-            lines.append(f"{' ' * (width // 2)}│ {main(state).name}{stays}")
-    moves = "   ".join(f"{i.name} ──► {after.name}" for i, after in _shared_moves())
-    lines += ["", f"every state above CLOSING:   {moves}"]
-    return f"```text\n{chr(10).join(lines)}\n```"
-
-
-def _moves(state: State) -> list[tuple[Input, State]]:
-    return [(i, after) for (before, i), after in TRANSITIONS.items() if before is state]
-
-
-def _shared_moves() -> list[tuple[Input, State]]:
-    """The moves that all states have but the last two."""
-    return [move for move in _moves(State.OPEN) if all(move in _moves(s) for s in list(State)[:-2])]
-
-
-def _onward(state: State) -> list[tuple[Input, State]]:
-    """Moves to other states, the usual one first. Those that all states share only where there is no other."""
-    moves = [move for move in _moves(state) if move[1] is not state]
-    return [move for move in moves if move not in _shared_moves()] or moves
-
-
-def _starts() -> list[State]:
-    """The states that nothing leads to, the client's first."""
-    reached = {after for (before, _), after in TRANSITIONS.items() if before is not after}
-    return [state for state in State if state not in reached]
-
-
-def _way(start: State) -> list[State]:
-    """The states that come after one another where nothing goes wrong."""
-    way = [start]
-    while onward := _onward(way[-1]):
-        way.append(onward[0][1])
-    return way
-
-
-def timers() -> str:
-    """Every deadline: what it waits for, how long, and what happens then."""
-    rows = []
-    for timer in Timer:
-        field = TIMER_LENGTHS[timer]
-        due = TIMER_ENDS[timer]
-        then = f"ends with {code(due.name)}" if isinstance(due, Fault) else due
-        rows.append((code(timer.name), timer.value, code(field), f"{getattr(Limits(), field):g} s", then))
-    return table(("timer", "waits for", "length: limit", "default", "when it is due"), rows)
-
-
-def faults() -> str:
-    """Every way in which a connection ends."""
-    ends = {FaultClass.NONE: "clean", FaultClass.TRANSPORT: "transport", FaultClass.SESSION: "session"}
-    rows = ((code(f.name), f.meaning, ends[f.cls], f.code, "yes" if f.may_reconnect else "no") for f in Fault)
-    return table(("fault", "meaning", "class", "code", "may reconnect"), rows)
-
-
-# Messages
-
-
-def rules() -> str:
-    """What received messages must keep."""
-    rows = []
-    for rule in Rule:
-        ends = code(rule.fault.name) if rule.fault is not None else f"the call: {rule.failure('').status.name}"
-        rows.append((code(rule.id), rule.meaning, ends))
-    return table(("rule", "what holds", "breaking it ends the session, or the call"), rows)
-
-
-def limits() -> str:
-    """Every limit, in the groups of the code."""
-    texts = member_texts(Limits)
-    waits = {field: f"Timer `{timer.name}`: {timer.value}" for timer, field in TIMER_LENGTHS.items()}
-    groups: dict[str, list[tuple[str, str, str]]] = {}
-    group = ""
-    known = {field.name: getattr(Limits(), field.name) for field in fields(Limits)}
-    for line in inspect.getsource(Limits).splitlines():
-        if comment := re.fullmatch(r" {4}# (.+)", line):
-            group = comment[1]
-        elif (found := re.match(r" {4}(\w+): (?:int|float) = ", line)) and found[1] in known:
-            name, value = found[1], known[found[1]]
-            text = texts.get(name, waits.get(name, "")).replace("``", "`")
-            unit = size(value) if "bytes" in name else f"{value:g}{' s' if group == 'Times' else ''}"
-            groups.setdefault(group, []).append((code(name), unit, text))
-    header = ("limit", "default", "meaning")
-    return "\n\n".join(f"{name}:\n\n{table(header, rows)}" for name, rows in groups.items())
-
-
-def kinds() -> str:
-    """The kinds of the protocol."""
-
-    def policy(kind: AnyKind) -> str:
-        once = f", once by {code(kind.once)}" if kind.once else ""
-        return ("sealed" if kind.sealed else "deferred") + once
-
-    rows = (
-        (
-            code(kind.name),
-            f"{kind.type}/{kind.operation}",
-            code(kind.request.DESCRIPTOR.name),
-            code(kind.response.DESCRIPTOR.name),
-            policy(kind),
-        )
-        for kind in STANDARD_KINDS
-    )
-    return table(("kind", "type/operation", "request", "response", "policy"), rows)
-
-
-def dispositions() -> str:
-    """What a failure says about effects."""
-    texts = member_texts(Disposition)
-    return table(("number", "disposition", "meaning"), ((d.value, code(d.name), texts[d.name]) for d in Disposition))
-
-
-def statuses() -> str:
-    """The code numbers of google.rpc."""
-    return ", ".join(f"{status.value} {status.name}" for status in Status if status is not Status.OK)
-
-
-# Channel
-
-
-def records() -> str:
-    """The record types."""
-    texts = member_texts(RecordType)
-    clear = {RecordType.M1, RecordType.M2, RecordType.M3, RecordType.ALERT}
-    rows = (
-        (f"`{r:02X}`", r.name, texts[r.name], "no" if r in clear else "yes, the header is its associated data")
-        for r in RecordType
-    )
-    return table(("type", "name", "body", "under a traffic key"), rows)
-
-
-def suites() -> str:
-    """The cipher suites, with the length of the first message."""
-
-    def kem(suite: Suite) -> str:
-        return "none" if suite.kem is None else f"{suite.kem.public_bytes} / {suite.kem.ciphertext_bytes}"
-
-    rows = ((f"`{s.id:04X}`", code(s.name), kem(s), f"{first_message_bytes(s, 0)} + name_len") for s in SUITES.values())
-    return table(("number", "name", "KEM: public key / ciphertext, bytes", "body of M1, bytes"), rows)
-
-
-def key_limits() -> str:
-    """How long a traffic key lives."""
-    return table(
-        ("under one key", "sender changes it after", "receiver refuses more than"),
-        (
-            ("records", number(RECORDS_PER_KEY), number(2 * RECORDS_PER_KEY)),
-            ("bytes of bodies", size(BYTES_PER_KEY), size(2 * BYTES_PER_KEY)),
-        ),
-    )
-
 
 # The schema
 
@@ -357,21 +68,22 @@ def file(path: str) -> str:
     return f"```{language}\n{comment} {path.removeprefix('examples/')}\n{text}\n```"
 
 
-SECTIONS: dict[str, Callable[[], str]] = {
-    "states": states,
-    "inputs": inputs,
-    "transitions": transitions,
-    "diagram": diagram,
-    "timers": timers,
-    "faults": faults,
-    "rules": rules,
-    "limits": limits,
-    "kinds": kinds,
-    "dispositions": dispositions,
-    "statuses": statuses,
-    "records": records,
-    "suites": suites,
-    "key limits": key_limits,
+TABLES: dict[str, Callable[[], str]] = {
+    "states": tables.states,
+    "inputs": tables.inputs,
+    "transitions": tables.transitions,
+    "diagram": tables.diagram,
+    "timers": tables.timers,
+    "faults": tables.faults,
+    "rules": tables.rules,
+    "limits": tables.limit_tables,
+    "constants": tables.constants,
+    "kinds": tables.kinds,
+    "dispositions": tables.dispositions,
+    "statuses": tables.statuses,
+    "records": tables.records,
+    "suites": tables.suites,
+    "key limits": tables.key_limits,
 }
 
 
@@ -382,15 +94,15 @@ def section(name: str) -> str:
         return file(argument)
     if word == "schema":
         return schema(argument)
-    return SECTIONS[name]()
+    return TABLES[name]()
 
 
-_SECTION = re.compile(r"(<!-- begin ([\w ./-]+) -->\n).*?(\n<!-- end \2 -->)", re.DOTALL)
+_SECTION = re.compile(r"(<!-- begin ([\w ./-]+) -->\n)(?:.*?\n)?(<!-- end \2 -->)", re.DOTALL)
 
 
 def current(text: str) -> str:
     """The same text with all its parts up to date."""
-    return _SECTION.sub(lambda found: found[1] + section(found[2]) + found[3], text)
+    return _SECTION.sub(lambda found: f"{found[1]}\n{section(found[2])}\n\n{found[3]}", text)
 
 
 def pages() -> list[Path]:
@@ -412,7 +124,7 @@ def main(arguments: list[str]) -> int:
         return 0
     if arguments == ["check"]:
         for page in (found := stale()):
-            print(f"stale: {page.relative_to(ROOT)}; run: python tools/docs.py write", file=sys.stderr)
+            print(f"stale: {page.relative_to(ROOT)}; run: python -m tools.docs write", file=sys.stderr)
         return 1 if found else 0
     print(__doc__, file=sys.stderr)
     return 2
