@@ -97,6 +97,11 @@ class HostilePeer:
         self.rewrite_signed = rewrite_signed
         self.rewrite_answer = rewrite_answer
         self.direction = Direction.FROM_CLIENT if self.is_client else Direction.FROM_SERVER
+        keys = self.identity.keys.exchange
+        self.client_handshake = ClientHandshake(
+            static=keys, suite=suite, server_name=SERVER_NAME, entropy=AUTHORITY.entropy
+        )
+        self.server_handshake = ServerHandshake(static=keys, suites=(suite,), entropy=AUTHORITY.entropy)
         self.established: Established
         self.serializer: MessageSerializer
         self.session_id = b""
@@ -124,16 +129,12 @@ class HostilePeer:
 
     def begin(self, chunks: Iterable[int] = ()) -> None:
         """As a client: m1."""
-        self.handshake = ClientHandshake(
-            static=self.identity.keys.exchange, suite=self.suite, server_name=SERVER_NAME, entropy=AUTHORITY.entropy
-        )
         self.victim.drain()
-        self.victim.feed(encode_record(RecordType.M1, self.handshake.m1()), chunks)
+        self.victim.feed(encode_record(RecordType.M1, self.client_handshake.m1()), chunks)
 
     def m3(self) -> bytes:
         """As a client: read m2; the record of m3."""
-        handshake = self.handshake
-        assert isinstance(handshake, ClientHandshake)
+        handshake = self.client_handshake
         (record,) = self.records()
         handshake.read_m2(record[2])
         body = self.rewrite_body(
@@ -151,14 +152,12 @@ class HostilePeer:
 
     def m2(self) -> bytes:
         """As a server: read m1; the record of m2."""
+        handshake = self.server_handshake
         self.victim.drain()
-        self.handshake = ServerHandshake(
-            static=self.identity.keys.exchange, suites=(self.suite,), entropy=AUTHORITY.entropy
-        )
         (record,) = self.records()
-        self.handshake.read_m1(record[2])
+        handshake.read_m1(record[2])
         body = self.rewrite_body(ServerHello(self.chain, self.victim.clock.now.wall, 16384, 10.0).encode())
-        m2 = self.handshake.m2(lambda h: body + self._sign(SERVER_AUTH, h, body))
+        m2 = handshake.m2(lambda h: body + self._sign(SERVER_AUTH, h, body))
         return encode_record(RecordType.M2, m2)
 
     def challenge(self, chunks: Iterable[int] = ()) -> None:
@@ -167,8 +166,7 @@ class HostilePeer:
 
     def response(self) -> bytes:
         """As a server: read m3; the record of CONNECTION_RESPONSE."""
-        handshake = self.handshake
-        assert isinstance(handshake, ServerHandshake)
+        handshake = self.server_handshake
         (record,) = self.records()
         handshake.read_m3(record[2])
         self.established = handshake.establish()
@@ -191,13 +189,13 @@ class HostilePeer:
 
     def make_serializer(self, **changes: Any) -> MessageSerializer:
         """This peer's sending end, from the first number on; ``changes`` make it somebody else's."""
-        arguments = {
+        arguments: dict[str, Any] = {
             "signer": self.identity,
             "session_id": self.session_id,
             "direction": self.direction,
             "peer_kid": self.victim_identity.kid,
         }
-        return MessageSerializer(**{**arguments, **changes})  # type: ignore[arg-type]
+        return MessageSerializer(**(arguments | changes))
 
     def records(self) -> list[tuple[RecordType, bytes, bytes]]:
         """The victim's records since the last call, as they are."""
