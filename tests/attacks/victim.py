@@ -11,6 +11,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import TypeVar
 
 from ratatoskr.connection import Connection, State
+from ratatoskr.errors import Fault
 from ratatoskr.events import Closed, Disconnect, Event, Transmit, Wait
 from ratatoskr.testing import Clock
 
@@ -45,6 +46,11 @@ class Victim:
         """The last event, once it has come."""
         last = self.events[-1] if self.events else None
         return last if isinstance(last, Closed) else None
+
+    def verdict(self) -> tuple[Fault, str] | None:
+        """The fault and the rule by which it ended; None while it goes on."""
+        closed = self.closed
+        return None if closed is None else (closed.fault, closed.rule)
 
     def seen(self, cls: type[E]) -> list[E]:
         """All events of that class."""
