@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import InvalidHandshake, InvalidStatus
 
-from ratatoskr import Closed, Config, Connection, Fault, LocalProtocolError, Opened
+from ratatoskr import Closed, Config, Connection, Fault, LocalProtocolError
 from ratatoskr.service import OnceStore, Router
 from ratatoskr_websockets.driver import MESSAGE_BYTES
 from ratatoskr_websockets.errors import ConnectFailed
@@ -59,10 +59,10 @@ async def connect(
     def on_milestone(milestone: Milestone) -> None:
         if opened.done():
             return
-        if isinstance(milestone, Opened):
-            opened.set_result(None)
-        elif isinstance(milestone, Closed):
+        if isinstance(milestone, Closed):
             opened.set_exception(ConnectFailed.of(milestone))
+        else:
+            opened.set_result(None)
 
     async with Workshop(router, config, store) as workshop:
         websocket = await _dial(url, config, ssl, proxy)

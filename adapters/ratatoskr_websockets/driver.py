@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 
 from websockets.asyncio.connection import Connection as WebSocket
@@ -110,18 +111,16 @@ class Driver:
     async def _write(self) -> None:
         """Write what poll returned, in order; a close is the last."""
         websocket = self._websocket
-        try:
+        with suppress(ConnectionClosed):  # the reader learns how it ended
             while True:
-                output = await self._outputs.get()
-                if isinstance(output, Disconnect):
-                    await websocket.close(output.code, output.reason)
-                    return
-                for start in range(0, len(output.data), MESSAGE_BYTES):
-                    await websocket.send(output.data[start : start + MESSAGE_BYTES])
-                self._connection.sent()
-                self._poll()
-        except ConnectionClosed:
-            return  # the reader learns how it ended
+                match await self._outputs.get():
+                    case Disconnect(code, reason):
+                        await websocket.close(code, reason)
+                    case Transmit(data):
+                        for start in range(0, len(data), MESSAGE_BYTES):
+                            await websocket.send(data[start : start + MESSAGE_BYTES])
+                        self._connection.sent()
+                        self._poll()
 
     def _end(self, how: str) -> None:
         self._connection.receive_eof(how)

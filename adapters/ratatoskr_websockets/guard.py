@@ -29,9 +29,12 @@ class Gate:
         self._per_address = per_address
         self._pending: dict[WebSocket, str] = {}
         self._addresses: Counter[str] = Counter()
+        self._closed = False
 
     def enter(self, websocket: WebSocket) -> bool:
-        """Count a new connection. False where there are too many already."""
+        """Count a new connection. False where there are too many already, or the gate is closed."""
+        if self._closed:
+            return False
         address = host_of(websocket.remote_address)
         if len(self._pending) >= self._limit or self._addresses[address] >= self._per_address:
             LOGGER.warning(
@@ -52,8 +55,9 @@ class Gate:
             self._addresses[address] -= 1
             self._addresses += Counter()  # forgets addresses with none
 
-    def clear(self) -> None:
-        """Cut all that are pending."""
+    def close(self) -> None:
+        """Cut all that are pending, and let nobody in any more."""
+        self._closed = True
         for websocket in self._pending:
             websocket.transport.abort()
 

@@ -97,4 +97,4 @@ def readable(address: object) -> str:
         case (str() as host, int() as port, *_):
             return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         case _:
-            return str(address)
+            return str(address or "a local socket")

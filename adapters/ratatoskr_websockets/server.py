@@ -96,7 +96,8 @@ class Server:
     ) -> None:
         self._router = router
         self._config = replace(config, kinds=config.kinds | router.kinds)
-        self._address = (host, port)
+        self._host = host
+        self._port = port
         self._ssl = ssl
         self._store = store
         self._on_connect = on_connect
@@ -113,6 +114,7 @@ class Server:
             self._workshop = await stack.enter_async_context(Workshop(self._router, self._config, self._store))
             self._listener = await self._listen()
             stack.pop_all()
+        self._port = self.sockets[0].getsockname()[1]
         scheme = "wss" if self._ssl is not None else "ws"
         for each in self.sockets:
             LOGGER.info("listening: %s://%s", scheme, readable(each.getsockname()))
@@ -123,11 +125,10 @@ class Server:
 
     async def _listen(self) -> Listener:
         limits = self._config.limits
-        host, port = self._address
         return await listen(
             self._serve,
-            cast("str | None", host),  # passed on to create_server, which takes several
-            port,
+            cast("str | None", self._host),  # passed on to create_server, which takes several
+            self._port,
             ssl=self._ssl,
             origins=self._origins,
             subprotocols=[SUBPROTOCOL],
@@ -143,14 +144,13 @@ class Server:
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
-        """The listening sockets."""
+        """The sockets that listen; none once the server is closing."""
         return tuple(self._listener.sockets)
 
     @property
     def port(self) -> int:
-        """The port of the first listening socket."""
-        port: int = self.sockets[0].getsockname()[1]
-        return port
+        """The port of the first socket."""
+        return self._port
 
     @property
     def peers(self) -> tuple[Peer, ...]:
@@ -165,7 +165,7 @@ class Server:
         return None
 
     async def serve_forever(self) -> None:
-        """Serve until SIGTERM or SIGINT, then drain. A second signal ends it without waiting for open calls.
+        """Serve until SIGTERM or SIGINT, then drain. A second signal stops it without waiting for anybody.
 
         For scripts, in the main thread; everywhere else wait for what you like inside the block.
         """
@@ -177,18 +177,22 @@ class Server:
             await asyncio.wait([draining, again], return_when=asyncio.FIRST_COMPLETED)
             again.cancel()
             if not draining.done():
-                LOGGER.warning("second signal: open calls are abandoned")
+                LOGGER.warning("second signal: not waiting for open calls")
                 await self.close(drain=False)
             await draining
 
     async def close(self, *, drain: bool = True) -> None:
         """Stop listening and end all connections; wait for that. Idempotent.
 
-        With ``drain``, open calls complete first, for up to ``Limits.drain_timeout``.
+        With ``drain``, open calls and handlers that run at most once complete first, for up to
+        ``Limits.drain_timeout`` each. Without, all handlers are stopped; the outcome of those that run at most once
+        is unknown then.
         """
         for line in self._lines:
             line.close(drain=drain, reason="the server is going away")
-        self._gate.clear()
+        self._gate.close()
+        if not drain:
+            self._workshop.stop()
         if self._closing is None:
             self._closing = asyncio.create_task(self._close())
         await asyncio.shield(self._closing)
@@ -218,8 +222,6 @@ class Server:
 
         line = Line(Connection.server(self._config), websocket, self._workshop, on_milestone)
         self._lines.add(line)
-        if self._closing is not None:
-            line.close(drain=False)
         try:
             await line.run()
         finally:

@@ -27,7 +27,7 @@ class Workshop:
         )
         self._patience = config.limits.drain_timeout
         self._tasks: set[asyncio.Task[None]] = set()
-        self._upkeep: asyncio.Task[None] | None = None
+        self._upkeep: asyncio.Task[None]
 
     def start(self, link: PeerLink, event: RequestReceived) -> tuple[Job, asyncio.Task[None]]:
         """Run the handler of a request in a task of its own."""
@@ -47,14 +47,17 @@ class Workshop:
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=self._patience)
         finally:
-            left = list(self._tasks)
-            if left:
-                LOGGER.warning("%d handlers were stopped before they were done", len(left))
-            if self._upkeep is not None:
-                left.append(self._upkeep)
-            for task in left:
-                task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
+            self._upkeep.cancel()
+            await asyncio.gather(self._upkeep, *self.stop(), return_exceptions=True)
+
+    def stop(self) -> list[asyncio.Task[None]]:
+        """Stop all handlers. What was to run at most once and was stopped has an unknown outcome."""
+        tasks = list(self._tasks)
+        if tasks:
+            LOGGER.warning("handlers stopped before they were done: %d", len(tasks))
+        for task in tasks:
+            task.cancel()
+        return tasks
 
     async def _keep(self) -> None:
         while True:

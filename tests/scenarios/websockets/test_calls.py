@@ -33,6 +33,8 @@ async def test_a_device_pays_and_holds_a_receipt(world: World) -> None:
     async with world.serve() as server, world.connect(server) as peer:
         assert (peer.peer.subject, peer.peer.role) == ("127.0.0.1", Role.SERVER)
         assert len(peer.session_id) == 32
+        assert peer.address == f"127.0.0.1:{server.port}"
+        assert repr(peer) == f"<Peer 127.0.0.1 at {peer.address}, OPEN>"
         exchange = await peer.exchange(PAYMENT_AUTHORIZE, payment())
         assert exchange.message.amount.units == 10
         assert not exchange.replayed
@@ -207,13 +209,25 @@ async def test_a_cancelled_request_costs_nobody_else(world: World) -> None:
 
 async def test_cancelling_at_every_turn_of_the_loop_loses_nothing(world: World) -> None:
     async with world.serve() as server, world.connect(server) as peer:
-        for turns in range(12):
+        for turns in range(40):
             victim = asyncio.create_task(peer.request(ECHO, BytesValue(value=b"v")))
             others = [asyncio.create_task(peer.request(ECHO, BytesValue(value=b"%d" % n))) for n in range(3)]
             for _ in range(turns):
                 await asyncio.sleep(0)
             victim.cancel()
             assert [answer.value for answer in await asyncio.gather(*others)] == [b"0", b"1", b"2"]
+
+
+async def test_an_outcome_that_meets_a_cancellation_is_dropped(world: World) -> None:
+    async with world.serve() as server, world.connect(server) as peer:
+        call = asyncio.create_task(peer.request(HOLD, BytesValue()))
+        await world.arrived.wait()
+        closing = asyncio.create_task(peer.close(drain=False))
+        await asyncio.sleep(0)  # the poll is due, which ends the call
+        call.cancel()
+        assert (await closing).fault is Fault.ABANDONED
+        with pytest.raises(asyncio.CancelledError):
+            await call
 
 
 async def test_a_full_queue_is_waited_for(world: World) -> None:

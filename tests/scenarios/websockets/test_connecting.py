@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 import pytest
+from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
 from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websocket
@@ -222,6 +223,7 @@ async def test_frames_that_bring_nothing_are_not_endless(world: World, flood: st
     async def forever(websocket: ClientConnection) -> None:
         while True:
             await (websocket.ping() if flood == "ping" else websocket.send(b""))
+            await asyncio.sleep(0)  # the server's turn: it runs in the same loop
 
     async with world.serve() as server, plain(server, subprotocols=[V1]) as websocket:
         with pytest.raises(ConnectionClosed):
