@@ -28,18 +28,18 @@ def failure_to_error(failure: Failure) -> v1.Error:
     delay = failure.retry_delay
     return v1.Error(
         code=failure.status,
-        reason=_cut(failure.reason, 64),
-        message=_cut(failure.message, 512),
+        reason=cut(failure.reason, 64),
+        message=cut(failure.message, 512),
         disposition=v1.Disposition.ValueType(failure.disposition),
         retry_delay_ms=0 if delay is None else round(min(max(0.001, delay), MAX_RETRY_DELAY) * 1000),
         violations=[
-            v1.FieldViolation(field=_cut(v.field, 64), rule=_cut(v.rule, 64), description=_cut(v.description, 128))
+            v1.FieldViolation(field=cut(v.field, 64), rule=cut(v.rule, 64), description=cut(v.description, 128))
             for v in failure.violations[:MAX_VIOLATIONS]
         ],
     )
 
 
-def _cut(text: str, size: int) -> str:
+def cut(text: str, size: int) -> str:
     """The text in at most ``size`` bytes of UTF-8; what cannot be encoded becomes a question mark."""
     return text.encode(errors="replace")[:size].decode(errors="ignore")
 

@@ -18,7 +18,10 @@ def check_metadata(metadata: dict[str, str], limits: Limits) -> dict[str, str]:
     for name, value in metadata.items():
         if not _NAME.fullmatch(name):
             raise LocalProtocolError(f"metadata name {name!r}: use 1 to 64 of a-z 0-9 _ . -")
-        length = len(value.encode())
+        try:
+            length = len(value.encode())
+        except UnicodeEncodeError:
+            raise LocalProtocolError(f"metadata {name}: {value!r} is no text: it has no UTF-8") from None
         if length > _VALUE_BYTES:
             raise LocalProtocolError(f"metadata {name}: {length} bytes; at most {_VALUE_BYTES}")
         size += METADATA_ENTRY_BYTES + len(name) + length

@@ -108,7 +108,8 @@ class OutgoingCalls:
             )
         payments, others = self._payments, self._others
         queued = len(payments) + len(others)
-        if queued >= limits.requests_queued or self._queued_bytes + call.size > limits.request_bytes_queued:
+        over_bytes = queued and self._queued_bytes + call.size > limits.request_bytes_queued
+        if queued >= limits.requests_queued or over_bytes:
             self._blocked = True
             raise WouldBlock(f"{queued} requests are queued; wait for the event Writable")
         (payments if call.kind.type == _PAYMENT else others).append(call)

@@ -26,7 +26,7 @@ from ratatoskr.events import (
     Writable,
 )
 from ratatoskr.identity import VerifyKey
-from ratatoskr.limits import Limits
+from ratatoskr.limits import MAX_REQUEST_TIMEOUT, Limits
 from ratatoskr.messages import (
     AnyKind,
     Direction,
@@ -39,10 +39,7 @@ from ratatoskr.messages import (
     Signer,
     business_nonce,
 )
-from ratatoskr.messages.envelopes import (
-    failure_from_error,
-    failure_to_error,
-)
+from ratatoskr.messages.envelopes import cut, failure_from_error, failure_to_error
 from ratatoskr.session.bucket import Bucket
 from ratatoskr.session.draining import Draining
 from ratatoskr.session.incoming import IncomingCall, IncomingCalls
@@ -50,6 +47,11 @@ from ratatoskr.session.metadata import check_metadata
 from ratatoskr.session.outgoing import OutgoingCall, OutgoingCalls, serialize_payload
 from ratatoskr.session.sending import DEFAULT_TIMEOUT_MS, Sender
 from ratatoskr.timers import Now, Timer, Timers
+
+_REASON_BYTES = 128
+"""What is said of a reason to go away."""
+_NEVER = 1e16
+"""Seconds since the epoch that no expiry reaches, so that its milliseconds fit into 64 bits."""
 
 
 class Session:
@@ -100,19 +102,20 @@ class Session:
         """Queue a request; see :meth:`ratatoskr.Connection.request`."""
         if kind not in self._kinds:
             raise LocalProtocolError(f"{kind} is not known here: Config(kinds=STANDARD_KINDS | [{kind.name}])")
+        payload = serialize_payload(kind, message)
         business_key = kind.business_key(message, key)
         nonce = (
             self._nonces.fresh() if business_key is None else business_nonce(kind.type, kind.operation, business_key)
         )
         call = OutgoingCall(
             kind,
-            serialize_payload(kind, message),
+            payload,
             nonce,
             self._limits.request_timeout if timeout is None else timeout,
-            0 if expires_at is None else max(1, int(expires_at * 1000)),
+            _expiry_ms(expires_at),
             check_metadata(metadata, self._limits) if metadata else {},
         )
-        if not 0 < call.timeout <= 24 * 3600:
+        if not 0 < call.timeout <= MAX_REQUEST_TIMEOUT:
             raise LocalProtocolError(f"timeout={call.timeout} s; it must be above 0 and at most a day")
         failure = self._ended or (_GOING_AWAY if self._draining.announced else None)
         if failure is not None:
@@ -183,12 +186,14 @@ class Session:
         validator = self._validator
         before = validator.unsealed
         flight = validator.open(plaintext)
-        messages = flight.messages
+        messages, controls = flight.messages, flight.controls
         acked = self._sender.acked
         for call in self._sender.acknowledge(flight.ack):
             self._incoming.release(call)
         if messages and self._draining.disconnect_received:
             raise ProtocolFault(Fault.FLIGHT_INVALID, "disconnect.final", "a message after DISCONNECT")
+        if controls or not (messages or flight.sealed is not None or self._sender.acked > acked):
+            self._judge(controls, now)
         self._deliver(messages, now)
         if flight.sealed is not None:
             self.timers.stop(Timer.SPAN)
@@ -196,10 +201,22 @@ class Session:
                 self._events.append((0, SpanSealed(before)))
         elif messages and Timer.SPAN not in self.timers:
             self.timers.set(Timer.SPAN, now.mono + self._limits.span_timeout)
-        progress = messages or flight.sealed is not None or self._sender.acked > acked
-        if progress and not flight.controls:
-            return []
-        return self._controls_in(flight.controls, bool(progress), now)
+        return self._controls_in(controls) if controls else []
+
+    def _judge(self, controls: Sequence[v1.Control], now: Now) -> None:
+        """Charge every control, and a flight that brought nothing; see what ends the session."""
+        for _ in range(max(1, len(controls))):
+            if not self._charges.take(now.mono):
+                raise ProtocolFault(
+                    Fault.LIMIT_EXCEEDED, "controls.rate", f"more than {self._limits.control_rate} controls a second"
+                )
+        for control in controls:
+            if control.HasField("disconnect"):
+                said = control.disconnect
+                if said.code:
+                    raise ProtocolFault(Fault.DISCONNECTED, "disconnect.fault", f"{said.code} {said.reason[:64]!r}")
+                if self._validator.unsealed:
+                    raise ProtocolFault(Fault.SEAL_MISSING, "disconnect.seal", "DISCONNECT before the last seal")
 
     def _deliver(self, messages: Sequence[Received], now: Now) -> None:
         """Queue the events of one flight: of all its messages, or of none."""
@@ -253,35 +270,22 @@ class Session:
                 Fault.ACK_INVALID, "flight.ack", f"answers {call.number} and acknowledges {self._sender.acked}"
             )
 
-    def _controls_in(self, controls: Sequence[v1.Control], progress: bool, now: Now) -> list[v1.Control]:
-        """Act on what ends the session, return the rest. Charges every control, and a flight that brought nothing."""
+    def _controls_in(self, controls: Sequence[v1.Control]) -> list[v1.Control]:
+        """Act on what concerns the session, return the rest."""
         others = []
-        if not progress and not controls:
-            self._charge(now)
         for control in controls:
-            self._charge(now)
             which = control.WhichOneof("control")
             if which == "go_away":
                 if self._draining.go_away_received():
                     self._fail_queued()
                     self._events.append((0, GoingAway(control.go_away.reason)))
             elif which == "disconnect":
-                if control.disconnect.code:
-                    raise ProtocolFault(
-                        Fault.DISCONNECTED, "disconnect.fault", f"{control.disconnect.code} {control.disconnect.reason}"
-                    )
                 self._draining.disconnect_received = True
                 if self._draining.go_away_received():
                     self._fail_queued()
             elif which is not None:
                 others.append(control)
         return others
-
-    def _charge(self, now: Now) -> None:
-        if not self._charges.take(now.mono):
-            raise ProtocolFault(
-                Fault.LIMIT_EXCEEDED, "controls.rate", f"more than {self._limits.control_rate} controls a second"
-            )
 
     def build(self, now: Now, controls: list[v1.Control]) -> bytes | None:
         """The next flight, numbered, chained and sealed; None when there is nothing to say."""
@@ -306,8 +310,7 @@ class Session:
         for call in self.fresh:
             call.issued_at_ms = wall_ms
             call.deadline = deadline = mono + call.timeout
-            if deadline < earliest:
-                earliest = deadline
+            earliest = min(earliest, deadline)
         self.fresh.clear()
         self.timers.set(Timer.REQUEST, earliest)
 
@@ -348,7 +351,7 @@ class Session:
 
     def drain(self, reason: str) -> None:
         """Take no new requests, say so, and say DISCONNECT when all is done."""
-        self._draining.begin(reason)
+        self._draining.begin(cut(reason, _REASON_BYTES))
         self._fail_queued()
 
     @property
@@ -399,6 +402,14 @@ _TOO_LONG = Failure(
 _EXPIRED_HERE = Failure(
     Status.DEADLINE_EXCEEDED, "TIMEOUT", "the handler did not answer in the request's time", Disposition.MAYBE
 )
+
+
+def _expiry_ms(expires_at: float | None) -> int:
+    if expires_at is None:
+        return 0
+    if not 0 < expires_at < _NEVER:
+        raise LocalProtocolError(f"expires_at={expires_at}; it is in seconds since the epoch, and above 0")
+    return max(1, int(expires_at * 1000))
 
 
 def _timed_out(call: OutgoingCall) -> Failure:

@@ -206,9 +206,10 @@ def validator(
 
 
 class Forger:
-    """A client that writes what it likes, under its own true key unless it is told otherwise."""
+    """A client that writes what it likes, under its own true key unless it is told otherwise; or a server."""
 
-    def __init__(self) -> None:
+    def __init__(self, direction: Direction = Direction.FROM_CLIENT) -> None:
+        self.direction = direction
         self.sent: list[bytes] = []
         """All envelopes so far."""
 
@@ -225,8 +226,15 @@ class Forger:
 
     def seal(self, **changes: Any) -> v1.Seal:
         """A seal over all envelopes so far."""
-        fields: dict[str, Any] = {"number": len(self.sent), "chain": chain_by_hand(self.sent)} | changes
-        return seal_by_hand(**fields)
+        ends = (CLIENT, SERVER) if self.direction is Direction.FROM_CLIENT else (SERVER, CLIENT)
+        fields: dict[str, Any] = {
+            "number": len(self.sent),
+            "chain": chain_by_hand(self.sent, direction=self.direction),
+            "direction": self.direction,
+            "signer": ends[0],
+            "recipient": ends[1],
+        }
+        return seal_by_hand(**(fields | changes))
 
 
 def broken(validator: MessageValidator, flight: bytes) -> tuple[str, Fault]:
