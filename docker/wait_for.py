@@ -5,7 +5,7 @@ import socket
 import sys
 import time
 
-SECONDS = 60
+SECONDS = 30
 
 
 def wait_for(host: str, port: int, seconds: float) -> bool:
