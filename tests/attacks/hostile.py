@@ -104,6 +104,9 @@ class HostilePeer:
         self.server_handshake = ServerHandshake(static=keys, suites=(suite,), entropy=AUTHORITY.entropy)
         self.established: Established
         self.serializer: MessageSerializer
+        self.questions: MessageSerializer
+        self.leaves: dict[int, bytes] = {}
+        """Of the victim's messages, by number, as they were heard."""
         self.session_id = b""
         self._reader = RecordReader()
 
@@ -184,6 +187,7 @@ class HostilePeer:
         self.session_id = self.established.session_id
         self.victim_identity = SERVER if self.is_client else DEVICE
         self.serializer = self.make_serializer()
+        self.questions = self.make_serializer(direction=self.direction.other, peer_kid=self.identity.kid)
 
     # The session
 
@@ -207,7 +211,17 @@ class HostilePeer:
 
     def hear(self) -> list[v1.Flight]:
         """The victim's flights since the last call."""
-        return [v1.Flight.FromString(self.established.receive.open(*record)) for record in self.records()]
+        flights = [v1.Flight.FromString(self.established.receive.open(*record)) for record in self.records()]
+        for each in flights:
+            for envelope in each.envelopes:
+                leaf = self.questions.append(envelope)
+                self.leaves[self.questions.number] = leaf
+        return flights
+
+    def heard(self) -> int:
+        """Hear, and say how many messages the victim has sent by now."""
+        self.hear()
+        return self.questions.number
 
     def record(self, plaintext: bytes, type: RecordType = RecordType.DATA) -> bytes:
         """Any plaintext, protected as it should be."""

@@ -30,8 +30,8 @@ class Asked:
     @classmethod
     def of(cls, peer: HostilePeer) -> Asked:
         """All that the victim has asked by now."""
-        serializer = peer.make_serializer(direction=peer.direction.other, peer_kid=peer.identity.kid)
-        return cls(tuple(serializer.append(each) for flight in peer.hear() for each in flight.envelopes))
+        peer.hear()
+        return cls(tuple(peer.leaves.values()))
 
     def place(self, number: int) -> dict[str, Any]:
         """The fields of an answer that name a request; one that was never made has a leaf of zeros."""

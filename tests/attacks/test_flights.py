@@ -28,9 +28,8 @@ def plain(*envelopes: bytes, **fields: Any) -> Make:
 
 def asked(peer: HostilePeer) -> dict[str, Any]:
     """Where the victim's payment stands: number 1."""
-    ((first, _),) = [flight.envelopes for flight in peer.hear()]
-    serializer = peer.make_serializer(direction=peer.direction.other)
-    return {"request_number": 1, "request_leaf": serializer.append(first)}
+    peer.hear()
+    return {"request_number": 1, "request_leaf": peer.leaves[1]}
 
 
 def answer(**changes: Any) -> Make:
@@ -153,11 +152,12 @@ BROKEN: dict[str, tuple[Make, str]] = {
 def test_a_flight_that_breaks_a_rule_ends_the_session_by_its_name(side: str, name: str) -> None:
     make, rule = BROKEN[name]
     ends = []
-    for chunks in ([], [1]):
+    for in_pieces in (False, True):
         peer = bring(side, State.OPEN)
         flight = make(peer)
         peer.hear()
-        victim = peer.say(flight, chunks)
+        size = len(flight) if isinstance(flight, bytes) else flight.ByteSize()
+        victim = peer.say(flight, [1 + size // 10_000] if in_pieces else [])
         closed = victim.closed
         assert closed is not None, victim.events
         ends.append(closed.rule)
