@@ -55,7 +55,9 @@ class Connection:
         self._unread = False
         self._partial = False
         self._on_loan = False
+        self._write_until = inf
         self._reference = 0
+        self._urged = False
         self._eof: str | None = None
         self._decision: Failure | bool | None = None
         self._abandoned = False
@@ -102,11 +104,11 @@ class Connection:
         """No more bytes will come; ``error`` says why, for the log. Idempotent."""
         if self._eof is None:
             self._eof = error or "the transport ended"
+            self._urged = True
 
     def sent(self) -> None:
         """The data of the last Transmit is written. Ignored where none is on loan."""
         self._on_loan = False
-        self._timers.stop(Timer.WRITE)
 
     # From the application
 
@@ -124,6 +126,7 @@ class Connection:
         if self._machine.state is not State.DECIDING or self._decision is not None:
             raise LocalProtocolError("accept() or reject() answers ConnectionRequested, once")
         self._decision = decision
+        self._urged = True
 
     def request(
         self,
@@ -164,6 +167,7 @@ class Connection:
             self._session.drain(reason)
         else:
             self._abandoned = True
+        self._urged = True
 
     # The only output, the only door for time
 
@@ -174,15 +178,19 @@ class Connection:
             self._begin(now)
         if session.fresh:
             session.start(now)
+        mono = now.mono
         if self._liveness.heard:
-            self._liveness.touch(now.mono)
+            self._liveness.touch(mono)
         while True:
             event = session.take()
             if event is not None:
                 return event
             if self._unread and self._read(now):
                 continue
-            if self._machine.state is not State.CLOSED and (self._obey(now) or self._fire(now)):
+            if self._urged and self._obey(now):
+                continue
+            if self._timers.earliest <= mono or session.timers.earliest <= mono:
+                self._fire(now)
                 continue
             output = self._output(now)
             if output is not None:
@@ -254,13 +262,16 @@ class Connection:
     def _handle_flight(self, plaintext: bytes, now: Now) -> None:
         for control in self._session.receive(plaintext, now):
             self._liveness.receive(control)
+        self._urged = self._urged or self._session.draining
 
     # What was decided between polls
 
     def _obey(self, now: Now) -> bool:
-        """Act on what the application decided, and on the end of the transport. False where there is nothing."""
+        """Act on what the application or the peer decided, and on the end of the transport. False if all is done."""
         state = self._machine.state
-        if self._decision is not None and state is State.DECIDING:
+        if state is State.CLOSED:
+            self._urged = False
+        elif self._decision is not None and state is State.DECIDING:
             self._answer(self._decision, now)
         elif self._session.draining and state is State.OPEN:
             self._machine.move(Input.DRAIN, now)
@@ -269,8 +280,8 @@ class Connection:
         elif self._eof is not None:
             self._end(now)
         else:
-            return False
-        return True
+            self._urged = False
+        return self._urged
 
     def _answer(self, decision: Failure | bool, now: Now) -> None:
         side = self._side
@@ -285,10 +296,8 @@ class Connection:
 
     # Time
 
-    def _fire(self, now: Now) -> bool:
-        """Act on one due timer. False where none is."""
-        if self._session.timers.earliest > now.mono < self._timers.earliest:
-            return False
+    def _fire(self, now: Now) -> None:
+        """Act on one due timer."""
         try:
             timer = self._session.timers.due(now.mono)
             if timer is not None:
@@ -297,7 +306,6 @@ class Connection:
                 self._expire(self._timers.due(now.mono), now)
         except ProtocolFault as fault:
             self._fault(fault, now)
-        return True
 
     def _expire(self, timer: Timer | None, now: Now) -> None:
         match timer:
@@ -307,6 +315,10 @@ class Connection:
                 self._liveness.expire(now)
             case Timer.CLOSE:
                 self._give_up(now)
+            case Timer.WRITE if not self._on_loan:
+                pass  # it is set at the first write and left alone; the next write sets it again
+            case Timer.WRITE if now.mono < self._write_until:
+                self._timers.set(Timer.WRITE, self._write_until)
             case Timer() if timer in _TIMEOUTS:
                 raise ProtocolFault(_TIMEOUTS[timer], f"timer.{timer.name.lower()}", f"not in time: {timer.value}")
 
@@ -368,7 +380,9 @@ class Connection:
             if data is not None:
                 self._on_loan = True
                 if state is not State.CLOSING:
-                    self._timers.set(Timer.WRITE, now.mono + self._machine.limits.write_timeout)
+                    self._write_until = now.mono + self._machine.limits.write_timeout
+                    if Timer.WRITE not in self._timers:
+                        self._timers.set(Timer.WRITE, self._write_until)
                 return Transmit(data)
             if self._session.over and state is State.DRAINING:
                 self._close(ProtocolFault(Fault.CLEAN, "disconnect", "both sides are done"), Input.OVER, now)
