@@ -13,7 +13,7 @@ Beside the standard kinds it answers :data:`SANDBOX_STATEMENT`. It moves no mone
 
 from ratatoskr_sandbox.database import Party, Work, reading
 from ratatoskr_sandbox.handlers import sandbox_router
-from ratatoskr_sandbox.ledger import audit
+from ratatoskr_sandbox.ledger import audit, balance_of
 from ratatoskr_sandbox.money import Amount, amount_of
 from ratatoskr_sandbox.platform import OPENING, wallet_of
 from ratatoskr_sandbox.sandbox_pb2 import Balance, Booking, GetStatement, Statement
@@ -31,6 +31,7 @@ __all__ = [
     "Work",
     "amount_of",
     "audit",
+    "balance_of",
     "reading",
     "sandbox_router",
     "wallet_of",

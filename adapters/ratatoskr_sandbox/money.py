@@ -38,10 +38,15 @@ class Amount:
     minor: int
 
     def __str__(self) -> str:
+        return f"{self.digits} {self.currency}"
+
+    @property
+    def digits(self) -> str:
+        """The amount without its currency: ``1,234.50``."""
         places = decimals(self.currency)
         sign, digits = "-" if self.minor < 0 else "", str(abs(self.minor)).zfill(places + 1)
         point = len(digits) - places
-        return f"{sign}{int(digits[:point]):,}{'.' if places else ''}{digits[point:]} {self.currency}"
+        return f"{sign}{int(digits[:point]):,}{'.' if places else ''}{digits[point:]}"
 
     def to_money(self) -> v1.Money:
         """The same on the wire."""
