@@ -73,6 +73,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "inputs": tables.inputs,
     "transitions": tables.transitions,
     "diagram": tables.diagram,
+    "outputs": tables.outputs,
+    "events": tables.events,
     "timers": tables.timers,
     "faults": tables.faults,
     "rules": tables.rules,

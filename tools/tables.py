@@ -8,6 +8,7 @@ import re
 import textwrap
 from collections.abc import Iterable
 from dataclasses import fields
+from typing import get_args
 
 from ratatoskr import admission, limits
 from ratatoskr.channel import SUITES, RecordType, Suite, handshake
@@ -15,6 +16,7 @@ from ratatoskr.channel import records as record_layer
 from ratatoskr.connection import machine
 from ratatoskr.connection.states import DEADLINES, RECORD_INPUTS, TRANSITIONS, Input, State
 from ratatoskr.errors import Disposition, Fault, FaultClass, Status
+from ratatoskr.events import Disconnect, Event, Transmit, Wait
 from ratatoskr.identity import certificates, claims, trust
 from ratatoskr.limits import Limits
 from ratatoskr.messages import envelopes, nonces, receipt, validator, wire
@@ -213,6 +215,23 @@ def _way(start: State) -> list[State]:
     while onward := _onward(way[-1]):
         way.append(onward[0][1])
     return way
+
+
+def outputs() -> str:
+    """What poll returns for the driver."""
+    rows = ((code(each.__name__), _first_lines(each)) for each in (Transmit, Disconnect, Wait))
+    return table(("output", "what the driver does"), rows)
+
+
+def events() -> str:
+    """What poll returns for the application."""
+    rows = ((code(each.__name__), _first_lines(each)) for each in get_args(Event))
+    return table(("event", "meaning"), rows)
+
+
+def _first_lines(cls: type) -> str:
+    """The first paragraph of a docstring."""
+    return " ".join(inspect.cleandoc(cls.__doc__ or "").split("\n\n")[0].split()).replace("``", "`")
 
 
 def timers() -> str:

@@ -14,7 +14,7 @@ async def main() -> None:
     async with connect("ws://localhost:8765", config) as server:
         for _ in range(2):
             answer = await server.exchange(REDEEM, Redeem(redemption_id="redemption-1", voucher="SPRING"))
-            print(answer.message.points, "points", "(repeated)" if answer.replayed else "")
+            print(answer.message.points, "points (repeated)" if answer.replayed else "points")
         try:
             await server.request(REDEEM, Redeem(redemption_id="redemption-2", voucher="AUTUMN"))
         except CallFailed as error:

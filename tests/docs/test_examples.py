@@ -1,0 +1,88 @@
+"""Every program in examples/, run as it stands."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from examples.plain_socket import drive
+from ratatoskr import Closed, Connection, ConnectionRequested, RequestReceived, v1
+from ratatoskr_files import Config
+from tests.docs.pages import EXAMPLES, Command
+from tests.docs.shell import Reader
+from tools import proto
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    """Somebody with a copy of the examples and identities for development."""
+    with Reader(tmp_path) as somebody:
+        for path in EXAMPLES.rglob("*.py"):
+            somebody.save(path.relative_to(EXAMPLES).as_posix(), path.read_text(encoding="utf-8"))
+        type_in(somebody, "ratatoskr dev init dev")
+        yield somebody
+
+
+def type_in(reader: Reader, line: str, output: str = "", *, stays: bool = False) -> None:
+    reader.run(Command(line, output, stays=stays))
+
+
+def test_server_and_client(reader: Reader) -> None:
+    type_in(reader, "python server.py", stays=True)
+    type_in(reader, "python client.py", "payment-1 executed and signed by localhost\n")
+    type_in(reader, "python client.py", "payment-1 repeated and signed by localhost\n")
+
+
+def test_pair(reader: Reader) -> None:
+    type_in(reader, "python pair.py")
+
+
+def test_custom_kind(reader: Reader) -> None:
+    type_in(reader, "python -m custom_kind.server", stays=True)
+    type_in(
+        reader,
+        "python -m custom_kind.client",
+        "50 points\n50 points (repeated)\nNOT_FOUND/VOUCHER_UNKNOWN: there is no voucher 'AUTUMN'\n",
+    )
+
+
+def test_the_test_of_the_custom_kind(reader: Reader) -> None:
+    type_in(reader, "python -m pytest -q -p no:cacheprovider custom_kind", "…\n… passed in …\n")
+
+
+def test_the_generated_code_of_the_custom_kind_is_current(tmp_path: Path) -> None:
+    folder = EXAMPLES / "custom_kind"
+    proto._protoc(f"--proto_path={folder}", f"--python_out={tmp_path}", f"--pyi_out={tmp_path}", "loyalty.proto")
+    for name in ("loyalty_pb2.py", "loyalty_pb2.pyi"):
+        assert (folder / name).read_text(encoding="utf-8") == (tmp_path / name).read_text(encoding="utf-8")
+
+
+def test_plain_socket(reader: Reader) -> None:
+    """The client of the example, and a server that uses its loop."""
+    events: list[str] = []
+
+    def serve(listener: socket.socket, config: Config) -> None:
+        connection = Connection.server(config)
+        for event in drive(connection, listener.accept()[0]):
+            events.append(type(event).__name__)
+            match event:
+                case ConnectionRequested():
+                    connection.accept()
+                case RequestReceived(id=id):
+                    connection.respond(id, v1.SearchResult())
+                case Closed(fault=fault):
+                    events.append(fault.name)
+
+    with socket.create_server(("127.0.0.1", reader.port(8766))) as listener:
+        config = Config.load(reader.directory / "dev/server.toml")
+        server = threading.Thread(target=serve, args=(listener, config), daemon=True)
+        server.start()
+        type_in(reader, "python plain_socket.py", "connected to localhost\nfound 0 offers\nended: CLEAN\n")
+        server.join(10)
+    assert events[0] == "ConnectionRequested"
+    assert events[-2:] == ["Closed", "CLEAN"]
+    assert "RequestReceived" in events
