@@ -64,6 +64,7 @@ class Connection:
         self._started = False
         self._disconnect: Disconnect | None = None
         self._closed: Closed | None = None
+        """What is to be told at the very end, once that is known and until it is told."""
         self._peer: VerifiedPeer | None = None
 
     @classmethod
@@ -145,7 +146,7 @@ class Connection:
 
         May be called before ``Opened``. Raises WouldBlock when the queue is full, LocalProtocolError for misuse.
         """
-        if self._machine.state is State.CLOSED:
+        if self._machine.state is State.CLOSED and self._closed is None:
             raise LocalProtocolError("the connection is closed: make a new one")
         return self._session.request(kind, message, timeout=timeout, key=key, expires_at=expires_at, metadata=metadata)
 
@@ -405,7 +406,8 @@ class Connection:
 
     def _wait(self, now: Now) -> Wait:
         session = self._session
-        session.schedule_ack(now)
+        if self._closed is None:
+            session.schedule_ack(now)
         timers = session.timers if session.timers.earliest < self._timers.earliest else self._timers
         return Wait(*timers.next())
 

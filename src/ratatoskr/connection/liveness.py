@@ -1,7 +1,9 @@
 """Liveness: any byte proves life; a quiet line is pinged; a silent one is given up.
 
-Both deadlines are lazy: a byte moves nothing but the time of the last byte, and a timer that finds that it came too
-early sets itself again.
+1. Both deadlines are lazy: a byte moves nothing but the time of the last byte, and a timer that finds that it came too
+   early sets itself again.
+2. Our own sleep is no silence of the peer's. A driver that comes with a deadline late by more than half a heartbeat did
+   not listen in between (a suspended laptop, a stopped process), so the peer gets one more heartbeat to be heard.
 """
 
 from __future__ import annotations
@@ -15,11 +17,12 @@ from ratatoskr.timers import Now, Timer, Timers
 class Liveness:
     """Pings and their answers. ``heard`` is set when bytes came; ``touch`` gives them their time."""
 
-    __slots__ = ("_last_byte", "_limits", "_ping", "_pings", "_pong", "_timers", "heard")
+    __slots__ = ("_due", "_last_byte", "_limits", "_ping", "_pings", "_pong", "_timers", "heard")
 
     def __init__(self, limits: Limits, timers: Timers) -> None:
         self._limits = limits
         self._timers = timers
+        self._due: dict[Timer, float] = {}
         self._last_byte = 0.0
         self._ping = False
         self._pings = 0
@@ -34,23 +37,35 @@ class Liveness:
     def start(self, now: Now) -> None:
         """The connection is open."""
         self._last_byte = now.mono
-        self._timers.set(Timer.HEARTBEAT, now.mono + self._limits.heartbeat_interval)
-        self._timers.set(Timer.LIVENESS, now.mono + self._limits.liveness_timeout)
+        self._set(Timer.HEARTBEAT, now.mono + self._limits.heartbeat_interval)
+        self._set(Timer.LIVENESS, now.mono + self._limits.liveness_timeout)
 
     def heartbeat(self, now: Now) -> None:
         """HEARTBEAT is due: ping, unless the peer was heard since."""
+        self._excuse(Timer.HEARTBEAT, now.mono)
         quiet_since = self._last_byte
         if quiet_since + self._limits.heartbeat_interval <= now.mono:
             self._ping = True
             quiet_since = now.mono
-        self._timers.set(Timer.HEARTBEAT, quiet_since + self._limits.heartbeat_interval)
+        self._set(Timer.HEARTBEAT, quiet_since + self._limits.heartbeat_interval)
 
     def expire(self, now: Now) -> None:
         """LIVENESS is due. Raises ProtocolFault, unless the peer was heard since."""
+        self._excuse(Timer.LIVENESS, now.mono)
         deadline = self._last_byte + self._limits.liveness_timeout
         if deadline <= now.mono:
             raise ProtocolFault(Fault.PEER_SILENT, "liveness", f"nothing heard for {self._limits.liveness_timeout} s")
-        self._timers.set(Timer.LIVENESS, deadline)
+        self._set(Timer.LIVENESS, deadline)
+
+    def _set(self, timer: Timer, deadline: float) -> None:
+        self._due[timer] = deadline
+        self._timers.set(timer, deadline)
+
+    def _excuse(self, timer: Timer, now: float) -> None:
+        """Rule 2."""
+        limits = self._limits
+        if now - self._due[timer] > limits.heartbeat_interval / 2:
+            self._last_byte = max(self._last_byte, now - limits.liveness_timeout + limits.heartbeat_interval)
 
     def receive(self, control: v1.Control) -> None:
         """A control came: a ping is answered, once for all that came together."""

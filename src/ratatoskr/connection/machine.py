@@ -61,7 +61,7 @@ class Machine:
     def _longest(self, input: Input) -> int:
         match input:
             case Input.DATA:
-                return self.limits.record_bytes
+                return self._side.limits.record_bytes
             case Input.M1 if isinstance(self._side, ServerSide):
                 return self._side.m1_limit
             case Input.M3 if isinstance(self._side, ServerSide):

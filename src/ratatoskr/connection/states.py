@@ -52,7 +52,6 @@ class Input(Enum):
 
 
 _LIVE = (
-    State.READY,
     State.GREETED,
     State.REQUESTED,
     State.LISTENING,
