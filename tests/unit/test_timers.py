@@ -83,6 +83,11 @@ def test_a_deadline_is_due_at_its_time_and_not_before() -> None:
     assert timers.due(5.0) is None
 
 
+def test_an_empty_table_is_due_at_no_time() -> None:
+    assert Timers().next() == (inf, None)
+    assert Timers().due(inf) is None
+
+
 def test_every_deadline_says_what_it_waits_for() -> None:
     assert all(timer.value for timer in Timer)
     assert len({timer.value for timer in Timer}) == len(Timer)

@@ -326,7 +326,7 @@ class Session:
             self._sender.seal_now()
         elif timer is Timer.SPAN:
             raise ProtocolFault(Fault.SEAL_OVERDUE, "span.time", "the peer did not seal what it sent")
-        elif timer is Timer.REQUEST:
+        else:
             self._sweep(now)
 
     def _sweep(self, now: Now) -> None:

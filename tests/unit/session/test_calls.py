@@ -562,6 +562,23 @@ def test_the_queue_is_bounded_in_bytes(more: int, blocks: bool) -> None:
     both.client.take(Writable)
 
 
+def test_there_is_room_again_when_half_of_the_bytes_are_free() -> None:
+    both = Both(Limits(requests_open=1, request_bytes_queued=20_000))
+    both.client.request()
+    both.settle()
+    for _ in range(3):
+        both.client.request(PLAIN, v1.GoAway(reason="x" * 6000))
+    with pytest.raises(WouldBlock):
+        both.client.request(PLAIN, v1.GoAway(reason="x" * 6000))
+    room = []
+    for _ in range(3):
+        for asked in both.server.take_all(RequestReceived):
+            both.server.session.respond(asked.id, FOUND if asked.kind == SEARCH else v1.GoAway())
+        both.settle()
+        room.append(len(both.client.take_all(Writable)))
+    assert room == [0, 1, 0], "at two thirds, at one third, and not again"
+
+
 def test_a_request_that_is_longer_than_the_queue_is_taken_alone() -> None:
     """Otherwise it would be told to wait for a Writable that changes nothing, for ever."""
     both = Both(Limits(request_bytes_queued=1000))
