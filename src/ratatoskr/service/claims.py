@@ -82,8 +82,9 @@ class Claims:
         for each in operation.own():
             self._refuse(each, CONFLICT)
         call.allow_begin(partial(self._store.begin, claim))
+        stale = self._policy.stale(call.issued_at, self._host.now().wall)
         try:
-            outcome = await self._settle(claim, call, await execute())
+            outcome = await self._settle(claim, call, stale or await execute())
         except BaseException:
             if call.transaction is not None:
                 call.transaction.abandon()

@@ -83,8 +83,12 @@ class OncePolicy:
             raise LocalProtocolError("retention, tolerance and lease must be above zero")
 
     def stale(self, issued_at: float, now: float) -> Failure | None:
-        """Why a request with that issue time is refused; None where it is fresh. Both in seconds since the epoch."""
-        if issued_at < now - self.retention:
+        """Why a request with that issue time is refused; None where it is fresh. Both in seconds since the epoch.
+
+        To be asked before the claim, and again when it is durable: while the store was busy, the outcome of an earlier
+        attempt may have been forgotten.
+        """
+        if now - issued_at >= self.retention:
             text = f"the request was issued {now - issued_at:.0f} s ago; outcomes are kept for {self.retention:.0f} s"
         elif issued_at > now + self.tolerance:
             text = f"the request was issued {issued_at - now:.0f} s in the future: check the clock of its sender"
@@ -93,7 +97,7 @@ class OncePolicy:
         return Failure(Status.FAILED_PRECONDITION, "STALE", text, Disposition.NOT_PROCESSED)
 
     def keep_until(self, now: float) -> float:
-        """Until when an outcome of now is kept: a request that is fresh at some time finds it at that time."""
+        """Until when an outcome of now is kept: whoever finds it forgotten has a request that is stale."""
         return now + self.tolerance + self.retention
 
     def claim(self, key: OnceKey, digest: bytes, owner: bytes, now: float) -> Claim:

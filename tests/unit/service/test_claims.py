@@ -47,6 +47,7 @@ class Bench:
         self.gate = Gate()
         self.gate.open = True
         self.executed: list[str] = []
+        self.tasks: list[Task] = []
         self.then: Callable[[], Any] = lambda: None
         self.transactional = False
         router = Router()
@@ -70,6 +71,7 @@ class Bench:
         job = self.service.job(link, event)
         assert job.once
         task = Task(job.run())
+        self.tasks.append(task)
         task.step()
         return link, task
 
@@ -178,6 +180,23 @@ def test_a_stale_request_is_refused_before_the_store_is_asked(bench: Bench, age:
     assert (answer.reason, answer.disposition, replayed) == ("STALE", Disposition.NOT_PROCESSED, False)
     assert bench.store.calls == []
     assert bench.world.logged == ["once.stale"]
+
+
+def test_what_becomes_stale_while_it_is_claimed_is_not_executed(bench: Bench) -> None:
+    """Meanwhile its outcome may have been forgotten, as here."""
+    bench.redeem()
+    gate = bench.store.before["claim"] = Gate()
+    event = request(REDEEM, ask("10"))
+    link, task = bench.start(event)
+    bench.world.clock.advance(POLICY.retention + POLICY.tolerance)
+    run(bench.service.upkeep())
+    gate.open = True
+    task.step()
+    answer, _ = link.told[event.id]
+    assert isinstance(answer, Failure)
+    assert (answer.reason, answer.disposition) == ("STALE", Disposition.NOT_PROCESSED)
+    assert bench.executed == ["10"]
+    assert len(bench.store.store) == 0
 
 
 def test_what_expires_while_it_is_claimed_is_not_executed_and_frees_the_key(bench: Bench) -> None:
