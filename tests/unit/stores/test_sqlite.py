@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import closing
 from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
@@ -74,6 +75,28 @@ def test_every_commit_reaches_the_disk(store: SqliteStore) -> None:
 
     full = 2
     assert run(store.run(pragmas)) == ["wal", full, 1]
+
+
+def test_whatever_end_of_the_journal_a_power_loss_takes_effect_and_outcome_stay_together(path: Path) -> None:
+    """What was not synced may be gone, from any byte on; what is left is a state that there was."""
+    with SqliteStore(path, wait=Blocking) as store:
+        run(store.run(create))
+        run(store.claim(claim()))
+        transaction = store.begin(claim())
+        run(transaction.start())
+        run(transaction.run(insert("done")))
+        assert run(transaction.commit(OUTCOME, keep_until=KEEP, now=NOW))
+        journal = Path(f"{path}-wal").read_bytes()
+        main = path.read_bytes()
+    lost, seen = path.with_name("lost.db"), list[tuple[object, ...]]()
+    for length in (*range(0, len(journal), 256), len(journal)):
+        lost.write_bytes(main)
+        Path(f"{lost}-wal").write_bytes(journal[:length])
+        with closing(sqlite3.connect(lost)) as db:
+            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if {"effects", "ratatoskr_once"} <= tables:
+                seen.append((*effects(db), *db.execute("SELECT outcome FROM ratatoskr_once").fetchall()))
+    assert list(dict.fromkeys(seen)) == [(), ((None,),), ("done", (OUTCOME,))]
 
 
 def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
