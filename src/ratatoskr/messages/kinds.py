@@ -105,7 +105,10 @@ class Kind(Generic[Req, Res]):
                 )
             return found
         if key:
-            return key.encode() if isinstance(key, str) else key
+            try:
+                return key.encode() if isinstance(key, str) else key
+            except UnicodeEncodeError:
+                raise LocalProtocolError(f"{self.name}: the key {key!r} is no text: it has no UTF-8") from None
         if self.once:
             raise LocalProtocolError(f'{self.name} runs at most once and needs a key: set once="field" or pass key=')
         return None
