@@ -145,5 +145,5 @@ build() {
         "$engine" rmi "$before" >/dev/null 2>&1 || true # its own layers only; a run still using it keeps it
     fi
     # Every edit leaves a stage behind with the classic builder; those of other days are of no use as a cache.
-    "$engine" image prune --force --filter label=ratatoskr.stage=wheel --filter until=24h >/dev/null 2>&1 || true
+    "$engine" image prune --force --filter label=ratatoskr.stage=passing --filter until=24h >/dev/null 2>&1 || true
 }
