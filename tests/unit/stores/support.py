@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import sqlite3
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-from ratatoskr.service import Claim, OnceKey
+from ratatoskr.service import Claim, Entry, OnceKey
 
 T = TypeVar("T")
 
 NOW = 1_700_000_000.0
 OUTCOME = b"\x00an outcome\xff"
+KEEP = NOW + 2000
+HELD = Entry(b"digest", b"owner", NOW + 60)
+"""What is held where :func:`claim` was claimed."""
+Db = sqlite3.Connection
 
 
 class Blocking(Generic[T]):
@@ -36,3 +41,21 @@ def claim(
     keep: float = 1000.0,
 ) -> Claim:
     return Claim(OnceKey(tenant, subject, nonce), digest, owner, NOW + lease, NOW + keep)
+
+
+# An application's table
+
+
+def create(db: Db) -> None:
+    db.execute("CREATE TABLE effects (text TEXT)")
+
+
+def insert(text: str) -> Callable[[Db], None]:
+    def effect(db: Db) -> None:
+        db.execute("INSERT INTO effects VALUES (?)", (text,))
+
+    return effect
+
+
+def effects(db: Db) -> list[str]:
+    return [text for (text,) in db.execute("SELECT text FROM effects ORDER BY rowid")]
