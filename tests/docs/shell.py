@@ -100,12 +100,16 @@ class Reader:
             stderr=subprocess.STDOUT,
         )
         self._servers.append(server)
-        while not any(map(answers, ports)):
+        for _ in range(SECONDS * 50):
+            if any(map(answers, ports)):
+                return
             try:
                 server.wait(0.02)
             except subprocess.TimeoutExpired:
                 continue
-            raise AssertionError(f"$ {line}\n{server.communicate()[0].decode()}")
+            break
+        server.kill()
+        raise AssertionError(f"$ {line}\n{server.communicate()[0].decode()}")
 
     def _with_free_ports(self, text: str) -> str:
         return re.sub("|".join(self._ports), lambda found: self._ports[found[0]], text)

@@ -73,9 +73,9 @@ def test_no_file_says_what_it_should_not() -> None:
         "see /wo" + "rk/notes",
         "'/ro" + "ot'",
         "pip install -i https://py" + "pi.org/simple",
-        "http://my-mirror.example/debian",
+        "http://my-mir" + "ror.example/debian",
         "# TO" + "DO: later",
-        "as issue 2 asks",
+        "as iss" + "ue 2 asks",
         "<<<<<" + "<< HEAD",
     ],
 )
