@@ -320,7 +320,8 @@ class Connection:
                 pass  # it is set at the first write and left alone; the next write sets it again
             case Timer.WRITE if now.mono < self._write_until:
                 self._timers.set(Timer.WRITE, self._write_until)
-            case Timer() if timer in _TIMEOUTS:
+            case _:
+                assert timer is not None
                 raise ProtocolFault(_TIMEOUTS[timer], f"timer.{timer.name.lower()}", f"not in time: {timer.value}")
 
     # The end

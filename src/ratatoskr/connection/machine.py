@@ -38,10 +38,9 @@ class Machine:
         """Take the transition. A deadline that the next state shares runs on; another one begins anew."""
         before = self.state
         self.state = after = TRANSITIONS[before, input]
-        if after is not before:
-            if before in DEADLINES and DEADLINES[before] is not DEADLINES.get(after):
-                self._timers.stop(DEADLINES[before])
-            self._enter(now)
+        if before in DEADLINES and DEADLINES[before] is not DEADLINES.get(after):
+            self._timers.stop(DEADLINES[before])
+        self._enter(now)
 
     def _enter(self, now: Now) -> None:
         limits, state = self.limits, self.state

@@ -153,6 +153,7 @@ def test_one_event_for_each_poll_and_the_state_matches_it() -> None:
         output = connection.poll(now)
         seen.append((connection.state.name, type(output).__name__))
     assert seen == [("DECIDING", ""), ("OPEN", "Opened"), ("OPEN", "Transmit")]
+    assert len(connection.session_id) == 32
 
 
 def test_an_acknowledgement_travels_alone_after_its_delay() -> None:
