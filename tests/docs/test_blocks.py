@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,16 @@ def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
 
 
 def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    """The README shows two containers. Without them the place, the books at hand and the time are others."""
     (shown,) = (block.text for block in blocks(ROOT / "README.md") if block.text.startswith("Yggdrasil sandbox"))
+    for differs in (
+        r"(?<=^Yggdrasil sandbox on ).*",
+        r"(?<=^  )it ran already",
+        r"(?<=zero {13}).*",
+        r"[\d.]+(?= s\.$)",
+    ):
+        shown, count = re.subn(differs, "…", shown, flags=re.MULTILINE)
+        assert count == 1, differs
     with Reader(tmp_path) as reader:
         reader.run(Command("ratatoskr demo", shown, stays=False))
 
