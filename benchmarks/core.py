@@ -16,6 +16,9 @@ import statistics
 import time
 from collections.abc import Callable
 from hashlib import sha256
+from typing import TypeAlias, TypeVar
+
+from google.protobuf.message import Message
 
 from ratatoskr import (
     MARKETPLACE_SEARCH,
@@ -39,6 +42,7 @@ from ratatoskr.messages.seals import SealContext
 from ratatoskr.testing import Authority, Pair
 
 IN_FLIGHT = (1, 16, 64)
+Outer = TypeVar("Outer", RatatoskrRequest, RatatoskrResponse)
 
 
 def authorize(number: int) -> v1.AuthorizePayment:
@@ -73,7 +77,9 @@ def found() -> v1.SearchResult:
     return v1.SearchResult(next_page_token=b"p2")
 
 
-CASES: dict[str, tuple[AnyKind, Callable[[int], object], Callable[[], object]]] = {
+Answer: TypeAlias = Callable[[], Message]
+
+CASES: dict[str, tuple[AnyKind, Callable[[int], Message], Answer]] = {
     "sealed": (PAYMENT_AUTHORIZE, authorize, authorized),
     "deferred": (MARKETPLACE_SEARCH, search, found),
 }
@@ -95,18 +101,18 @@ class Ends:
         passed = time.perf_counter() - self.began
         return Now(self.start.mono + passed, self.start.wall + passed)
 
-    def calls(self, kind: AnyKind, requests: list, answer: Callable) -> None:
+    def calls(self, kind: AnyKind, requests: list[Message], answer: Answer) -> None:
         """Make all these requests at once, and see all their answers."""
         client, server = self.client, self.server
         for request in requests:
             client.request(kind, request)
         open_calls = len(requests)
         while open_calls:
-            self.pump(client, server, None)
+            self.pump(client, server, answer)
             self.pump(server, client, answer)
-            open_calls -= self.pump(client, server, None)
+            open_calls -= self.pump(client, server, answer)
 
-    def pump(self, one: Connection, other: Connection, answer: Callable | None) -> int:
+    def pump(self, one: Connection, other: Connection, answer: Answer) -> int:
         """Drive one end until it waits. Returns the answers that it got."""
         answers = 0
         now = self.now()
@@ -138,27 +144,30 @@ class Floor:
         self.chain = os.urandom(32)
         self.number = 0
 
-    def calls(self, kind: AnyKind, requests: list, answer: Callable) -> None:
+    def calls(self, kind: AnyKind, requests: list[Message], answer: Answer) -> None:
         """The same calls."""
+        number = v1.MessageType.ValueType(kind.type)
         sent = []
         for request in requests:
             nonce = self.nonce(request) if kind.once else bytes(16)
             payload = request.SerializeToString(deterministic=True)
-            message = RatatoskrRequest(
-                type=kind.type, operation=kind.operation, nonce=nonce, issued_at_ms=1, payload=payload
+            asked = RatatoskrRequest(
+                type=number, operation=kind.operation, nonce=nonce, issued_at_ms=1, payload=payload
             )
-            sent.append(b"\1" + message.SerializeToString(deterministic=True))
+            sent.append(b"\1" + asked.SerializeToString(deterministic=True))
         leaves = self.flight(0, kind, sent, RatatoskrRequest, kind.request)
         sent = []
         for leaf in leaves:
-            message = RatatoskrResponse(
-                request_number=1, request_leaf=leaf, type=kind.type, operation=kind.operation, last=True
+            said = RatatoskrResponse(
+                request_number=1, request_leaf=leaf, type=number, operation=kind.operation, last=True
             )
-            message.payload = answer().SerializeToString(deterministic=True)
-            sent.append(b"\2" + message.SerializeToString(deterministic=True))
+            said.payload = answer().SerializeToString(deterministic=True)
+            sent.append(b"\2" + said.SerializeToString(deterministic=True))
         self.flight(1, kind, sent, RatatoskrResponse, kind.response)
 
-    def flight(self, way: int, kind: AnyKind, envelopes: list[bytes], outer: type, inner: type) -> list[bytes]:
+    def flight(
+        self, way: int, kind: AnyKind, envelopes: list[bytes], outer: type[Outer], inner: type[Message]
+    ) -> list[bytes]:
         """One flight, from envelopes to payloads."""
         chain = self.chain
         for number, envelope in enumerate(envelopes):
@@ -189,14 +198,16 @@ class Floor:
                 self.compare(payload, message.payload)
             check(payload)
             if kind.once and outer is RatatoskrRequest:
+                assert isinstance(message, RatatoskrRequest)
                 assert message.nonce == self.nonce(payload)
         if kind.sealed:
             signed = context.signed_bytes(1, received, 1)
             assert self.verify[way].verify(flight.seal.signature, signed)
         return leaves
 
-    def nonce(self, request: v1.AuthorizePayment) -> bytes:
+    def nonce(self, request: Message) -> bytes:
         """The nonce that follows from the business key."""
+        assert isinstance(request, v1.AuthorizePayment)
         return sha256(b"ratatoskr-v1 nonce\0........" + request.end_to_end_id.encode()).digest()[:16]
 
     def leaf(self, way: int, number: int, envelope: bytes) -> bytes:
@@ -207,7 +218,7 @@ class Floor:
         """The chain's next value."""
         return sha256(b"\2" + chain + leaf).digest()
 
-    def compare(self, message, encoded: bytes) -> None:
+    def compare(self, message: Message, encoded: bytes) -> None:
         """The canonical form."""
         message.DiscardUnknownFields()
         assert message.SerializeToString(deterministic=True) == encoded

@@ -60,9 +60,7 @@ class ServerHello:
             0 < message.accept_timeout_ms <= MAX_ACCEPT_TIMEOUT * 1000,
             "the server's accept timeout is not from 1 ms to an hour",
         )
-        _require(
-            message.request_bytes >= MIN_REQUEST_BYTES, "the server reads no connection request of useful length"
-        )
+        _require(message.request_bytes >= MIN_REQUEST_BYTES, "the server reads no connection request of useful length")
         return cls(
             tuple(message.chain), message.time_ms / 1000, message.request_bytes, message.accept_timeout_ms / 1000
         )

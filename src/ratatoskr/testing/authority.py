@@ -96,7 +96,7 @@ class Authority:
         limits: Limits | None = None,
         suites: tuple[Suite, ...] = (XXHFS_AESGCM,),
     ) -> Config:
-        """A server's configuration: a new identity for these names, or for ``yggdrasil.test``, unless told otherwise."""
+        """A server's configuration: a new identity for these names, or ``yggdrasil.test``, by default."""
         return Config(
             identity=identity or self.server(*(names or (SERVER_NAME,))),
             trust=trust or self.trust,
