@@ -13,6 +13,7 @@ from ratatoskr import (
     CallError,
     CertificateRefused,
     Closed,
+    Fault,
     Kind,
     RatatoskrResponse,
     Receipt,
@@ -71,10 +72,16 @@ class Customer:
         try:
             exchange = await self._peer.exchange(kind, message)
             receipt = await self._peer.receipt(exchange)
-        except (CallError, ReceiptRefused):
-            if self._peer.closed is not None:
-                raise CheckFailed(broken(self._peer.closed)) from None
-            raise
+        except CallError as error:
+            if error.failure.reason == "TIMEOUT":
+                raise CheckFailed(
+                    f"{error.failure.message}: the server hangs, or bytes were held back or changed on the way"
+                ) from None
+            if error.failure.reason not in Fault.__members__:
+                raise
+            raise CheckFailed(broken(await self._peer.close(drain=False))) from None
+        except ReceiptRefused:
+            raise CheckFailed(broken(await self._peer.close(drain=False))) from None
         response = self.verify(ReceiptFile(receipt, (self._peer.peer.certificate,)))
         check(receipt.session_id == self._peer.session_id, "the receipt is of another session")
         check(kind.response.FromString(response.payload) == exchange.message, "the receipt is for another answer")
@@ -119,7 +126,8 @@ async def connected(target: Target) -> AsyncGenerator[Customer]:
         if failed.__cause__ is not None:
             raise  # nobody answered; the text says so
         raise CheckFailed(
-            f"no authenticated connection: {failed} If both ends are who they should be, bytes were changed on the way"
+            f"no authenticated connection: {str(failed).rstrip('.')}. "
+            "If both ends are who they should be, bytes were changed on the way"
         ) from None
     check(closed.clean, broken(closed))
 

@@ -65,11 +65,11 @@ class ReceiptFile:
         try:
             if not data.startswith((b"#", b"-----")):
                 return cls(Receipt.from_bytes(data))
-            first, *others = dearmour(data)
-            if first.label != RECEIPT or any(each.label != ids.CERTIFICATE for each in others):
+            labels, contents = zip(*(dearmour(data) or [ids.Block("", b"")]), strict=True)
+            if labels[0] != RECEIPT or set(labels[1:]) - {ids.CERTIFICATE}:
                 raise Failed(f"{path}: holds no receipt")
-            return cls(Receipt.from_bytes(first.data), tuple(Certificate.from_bytes(each.data) for each in others))
-        except (ReceiptRefused, CertificateRefused, ValueError) as refused:
+            return cls(Receipt.from_bytes(contents[0]), tuple(map(Certificate.from_bytes, contents[1:])))
+        except (ReceiptRefused, CertificateRefused) as refused:
             raise Failed(f"{path}: {refused}") from None
 
     def verify(self, trust: TrustPolicy, *, at: float | None = None) -> VerifiedPeer:
@@ -178,8 +178,11 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _certificates(path: Path) -> tuple[Certificate, ...]:
-    blocks = dearmour(path.read_bytes())
-    chain = tuple(Certificate.from_bytes(each.data) for each in blocks if each.label == ids.CERTIFICATE)
+    try:
+        blocks = dearmour(path.read_bytes())
+        chain = tuple(Certificate.from_bytes(each.data) for each in blocks if each.label == ids.CERTIFICATE)
+    except CertificateRefused as refused:
+        raise FileRefused(path, f"{refused.detail} [{refused.rule}]") from None
     if not chain:
         raise FileRefused(path, "holds no certificate")
     return chain

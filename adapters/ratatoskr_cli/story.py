@@ -265,8 +265,8 @@ class Story:
                 if process.returncode is None:
                     process.kill()
             if process.returncode:
-                said = errors.decode(errors="replace").strip().splitlines()
-                raise CheckFailed(f"the restarted client failed: {said[-1] if said else process.returncode}")
+                said = errors.decode(errors="replace").rpartition("ratatoskr: ")[2].strip()
+                raise CheckFailed(f"the restarted client failed: {said or process.returncode}")
             return json.loads(output), ReceiptFile.load(receipt)
 
 

@@ -1,0 +1,21 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.cli.shell import Sandbox, ok, sandbox
+
+
+@pytest.fixture(scope="session")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Identities for development."""
+    home = tmp_path_factory.mktemp("dev") / "dev"
+    ok("dev", "init", home, "--name", "localhost", "--name", "yggdrasil")
+    return home
+
+
+@pytest.fixture(scope="module")
+def served(dev: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A sandbox that the tests of a module share."""
+    with sandbox(dev, "--db", tmp_path_factory.mktemp("db") / "books.sqlite") as running:
+        yield running

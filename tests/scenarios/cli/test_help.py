@@ -1,0 +1,82 @@
+"""Help, versions, wrong command lines, kinds."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from ratatoskr import STANDARD_KINDS, __version__
+from ratatoskr_cli.client import KINDS
+from ratatoskr_cli.payloads import payload_of
+from tests.scenarios.cli.shell import ok, run
+
+COMMANDS = [
+    "demo",
+    "dev init",
+    "keygen",
+    "cert request",
+    "cert issue",
+    "cert install",
+    "cert show",
+    "serve",
+    "call",
+    "kinds",
+    "receipt show",
+    "receipt verify",
+]
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_every_command_explains_itself(command: str) -> None:
+    ended = ok(*command.split(), "--help")
+    assert ended.out.startswith(f"usage: ratatoskr {command}".strip())
+    assert ended.err == ""
+    assert max(map(len, ended.out.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("command", ["demo", "dev init", "keygen", "cert", "serve", "call", "kinds", "receipt"])
+def test_help_has_examples(command: str) -> None:
+    assert "examples:\n  ratatoskr " in ok(*command.split(), "--help").out
+
+
+def test_help_documents_the_exit_codes() -> None:
+    for ended in (ok("--help"), ok("call", "--help")):
+        assert re.findall(r"^  (\d)  ", ended.out, re.MULTILINE) == list("0123456")
+
+
+def test_version() -> None:
+    assert ok("--version").out == f"ratatoskr {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "line", ["", "dev", "cert", "receipt", "buy", "call", "serve", "demo --jsn", "receipt verify x"]
+)
+def test_a_wrong_command_line_ends_with_two_and_shows_the_usage(line: str) -> None:
+    ended = run(*line.split())
+    assert ended.code == 2
+    assert ended.err.startswith("usage: ratatoskr")
+    assert "Traceback" not in ended.err
+
+
+def test_kinds_lists_what_can_be_asked() -> None:
+    shown = ok("kinds").out
+    for kind in STANDARD_KINDS:
+        assert kind.name in shown
+    assert "SANDBOX_STATEMENT" in shown
+    assert "lines[] {offer_id, quantity, unit_price}" in shown
+
+
+def test_examples_are_understood() -> None:
+    for known in ok("kinds", "--json").json:
+        message = payload_of(KINDS.by_name(known["name"]), json.dumps(known["example"]))
+        assert list(known["example"]) == [each.name for each in message.DESCRIPTOR.fields]
+
+
+def test_a_kind_shows_its_fields_and_an_example() -> None:
+    shown = ok("kinds", "marketplace_order").out
+    assert re.search(r"^    unit_price +Money", shown, re.MULTILINE)
+    example = re.search(r"ratatoskr call MARKETPLACE_ORDER '(.*)'", shown)
+    assert example is not None
+    assert list(json.loads(example[1])) == ["order_id", "provider_id", "lines"]

@@ -1,0 +1,221 @@
+"""The demo against platforms that lie: it must notice each, and say what does not hold."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing, redirect_stdout
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+from google.protobuf.message import Message
+
+from ratatoskr import PAYMENT_CAPTURE, RatatoskrError, Receipt, v1
+from ratatoskr.service import Call, Next, Router
+from ratatoskr_cli.client import KINDS, target_of
+from ratatoskr_cli.proof import Customer
+from ratatoskr_cli.report import Report
+from ratatoskr_cli.story import Story
+from ratatoskr_files import Config, DevFiles, dev_init
+from ratatoskr_sandbox import Amount, Statement, sandbox_router
+from ratatoskr_stores import SqliteStore
+from ratatoskr_websockets import Peer, serve
+
+Lie: TypeAlias = Callable[[SqliteStore, Call, Message, Next], Awaitable[Message]]
+
+
+@asynccontextmanager
+async def platform(files: DevFiles, lie: Lie | None) -> AsyncIterator[tuple[str, Path]]:
+    """A sandbox whose router tells a lie; where it listens, and its books."""
+    database = files.directory / "books.sqlite"
+    with closing(SqliteStore(database)) as store:
+        router = Router()
+
+        @router.middleware
+        async def lying(call: Call, message: Message, call_next: Next) -> Message:
+            return await call_next(message) if lie is None else await lie(store, call, message, call_next)
+
+        router.include(await sandbox_router(store, time.time))
+        config = Config.load(files.server, kinds=KINDS)
+        async with serve(router, config, "127.0.0.1", 0, store=store) as server:
+            yield f"ws://127.0.0.1:{server.port}", database
+
+
+async def tell(home: Path, lie: Lie | None, *, patience: float = 10.0) -> str:
+    """What the demo shows."""
+    files = dev_init(home, now=time.time())
+    shown = io.StringIO()
+    with redirect_stdout(shown):
+        async with platform(files, lie) as (url, database):
+            device, provider = (target_of(path, url) for path in (files.device, files.provider))
+            limits = replace(device.config.limits, request_timeout=patience)
+            device = replace(device, config=replace(device.config, limits=limits))
+            await Story(device, provider, Report(as_json=False), database).play()
+    return shown.getvalue()
+
+
+def run(awaitable: Any) -> Any:
+    return asyncio.run(asyncio.wait_for(awaitable, 60))
+
+
+def test_an_honest_platform_passes(tmp_path: Path) -> None:
+    assert run(tell(tmp_path, None)).count(" ✓ ") == 12
+
+
+async def one_cent_more(store: SqliteStore, call: Call, message: Message, call_next: Next) -> Message:
+    answer = await call_next(message)
+    if isinstance(answer, Statement) and answer.account.startswith("wallet:") and len(answer.balances):
+        booked = answer.balances[0].booked
+        if booked.units < 1000:
+            booked.nanos += 10_000_000
+    return answer
+
+
+async def sums_that_are_not_zero(store: SqliteStore, call: Call, message: Message, call_next: Next) -> Message:
+    answer = await call_next(message)
+    if isinstance(answer, Statement):
+        answer.ledger_sums.append(v1.Money(currency="EUR", units=1))
+    return answer
+
+
+async def a_capture_that_moves_nothing(store: SqliteStore, call: Call, message: Message, call_next: Next) -> Message:
+    if call.kind != PAYMENT_CAPTURE:
+        return await call_next(message)
+    assert isinstance(message, v1.CapturePayment)
+    return v1.PaymentCaptured(
+        payment_id=message.payment_id,
+        capture_id=message.capture_id,
+        status=v1.PAYMENT_STATUS_CAPTURED,
+        amount=message.amount,
+        booking_reference="B-000099",
+    )
+
+
+async def a_store_that_forgets(store: SqliteStore, call: Call, message: Message, call_next: Next) -> Message:
+    answer = await call_next(message)
+    if isinstance(answer, Statement):
+        await store.run(lambda db: db.execute("DELETE FROM ratatoskr_once"))
+    return answer
+
+
+def _execute(statement: str, db: sqlite3.Connection) -> None:
+    db.execute(statement)
+
+
+async def books_that_were_cooked(store: SqliteStore, call: Call, message: Message, call_next: Next) -> Message:
+    answer = await call_next(message)
+    if isinstance(answer, Statement):
+        # From one account to another without a booking: every sum is still zero.
+        for statement in (
+            "INSERT INTO balances VALUES ('house', 'EUR', 0, 0, 0) ON CONFLICT DO NOTHING",
+            "UPDATE balances SET balance = balance + 5 WHERE account = 'house'",
+            "UPDATE balances SET balance = balance - 5 WHERE account = 'system:mint'",
+        ):
+            await store.run(partial(_execute, statement))
+    return answer
+
+
+async def an_order_that_costs_more(store: SqliteStore, call: Call, message: Message, call_next: Next) -> Message:
+    answer = await call_next(message)
+    if isinstance(answer, v1.OrderPlaced):
+        answer.total.units += 1
+    return answer
+
+
+async def a_search_without_end(store: SqliteStore, call: Call, message: Message, call_next: Next) -> Message:
+    if isinstance(message, v1.Search):
+        await asyncio.Event().wait()
+    return await call_next(message)
+
+
+@pytest.mark.parametrize(
+    ("lie", "noticed"),
+    [
+        (one_cent_more, r"wallet:DEV:device-1 has 922\.01; it should have 922\.00"),
+        (sums_that_are_not_zero, "the ledger sums to 0.00 EUR, 1.00 EUR, not to zero"),
+        (a_capture_that_moves_nothing, r"has 1,000\.00 \(78\.00 held\); it should have 922\.00"),
+        (a_store_that_forgets, "the restarted client failed: PAYMENT_AUTHORIZE: ORDER_PAID"),
+        (an_order_that_costs_more, "the order does not cost what its lines cost"),
+        (
+            books_that_were_cooked,
+            "the ledger does not hold: .*sum of its postings: not so for house EUR",
+        ),
+        (a_search_without_end, "MARKETPLACE_SEARCH: no answer in .*held back or changed on the way"),
+    ],
+)
+def test_a_lie_is_noticed(tmp_path: Path, lie: Lie, noticed: str) -> None:
+    with pytest.raises(RatatoskrError, match=noticed):
+        run(tell(tmp_path, lie, patience=2.0 if lie is a_search_without_end else 10.0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "noticed"),
+    [
+        ({"signed_at_ms": 1}, "does not verify: .*certificate.not_yet_valid"),
+        ({"number": 7}, "does not verify: .*receipt.signature"),
+        ({"recipient": bytes(32)}, "does not verify: .*receipt.signature"),
+        ({"signer": bytes(32)}, "does not verify: .*receipt.signer"),
+    ],
+)
+def test_a_receipt_that_does_not_verify_ends_the_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], noticed: str
+) -> None:
+    genuine = Peer.receipt
+
+    async def changed(peer: Peer, exchange: Any) -> Receipt:
+        return replace(await genuine(peer, exchange), **changes)
+
+    monkeypatch.setattr(Peer, "receipt", changed)
+    with pytest.raises(RatatoskrError, match=noticed):
+        run(tell(tmp_path, None))
+
+
+@pytest.mark.parametrize(
+    ("mixed_up", "noticed"),
+    [("another", "the receipt is for another answer"), ("somebody", "the receipt is for somebody else")],
+)
+def test_a_receipt_of_something_else_ends_the_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mixed_up: str, noticed: str
+) -> None:
+    genuine = Peer.receipt
+    kept: list[tuple[Peer, Receipt]] = []
+
+    async def earlier(peer: Peer, exchange: Any) -> Receipt:
+        kept.append((peer, await genuine(peer, exchange)))
+        if mixed_up == "another":
+            return next(receipt for whose, receipt in kept if whose is peer)
+        return kept[-1][1] if kept[0][0] is peer else kept[0][1]
+
+    monkeypatch.setattr(Peer, "receipt", earlier)
+    with pytest.raises(RatatoskrError, match=noticed):
+        run(tell(tmp_path, None))
+
+
+def test_every_bit_of_a_receipt_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = Receipt.from_bytes
+
+    def lenient(data: bytes) -> Receipt:
+        return last[0] if last and data[:-1] == last[0].to_bytes()[:-1] else genuine(data)
+
+    last: list[Receipt] = []
+    verify = Customer.verify
+
+    def remembering(customer: Customer, proof: Any) -> Any:
+        if proof.receipt.message.operation == 1 and proof.receipt.message.type == 11 and not last:
+            last.append(proof.receipt)
+        return verify(customer, proof)
+
+    monkeypatch.setattr(Customer, "verify", remembering)
+    monkeypatch.setattr(Receipt, "from_bytes", lenient)
+    with pytest.raises(RatatoskrError, match=r"a receipt with bit \d+ changed was accepted"):
+        run(tell(tmp_path, None))
+
+
+def test_amounts_are_shown_as_people_write_them() -> None:
+    assert Amount("EUR", 123_456).digits == "1,234.56"
