@@ -118,10 +118,7 @@ class Calls:
         waiter: asyncio.Future[Exchange[Res]] = asyncio.get_running_loop().create_future()
         self._pending.add(id, waiter)
         self._wake()
-        try:
-            return await waiter
-        finally:
-            self._pending.forget(id)
+        return await waiter
 
     async def _queue(self, request: Callable[[], RequestId]) -> RequestId:
         """Make the request; where the queue is full, wait for a place in it."""
@@ -179,7 +176,7 @@ class Calls:
 
 def _wake_up(waiter: asyncio.Future[Exchange[Any]], outcome: Exchange[Any] | CallError) -> None:
     if waiter.done():
-        return  # cancelled in this turn of the loop
+        return  # it was cancelled
     if isinstance(outcome, CallError):
         waiter.set_exception(outcome)
     else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from collections.abc import Awaitable
+from typing import Any
 
 import pytest
 
@@ -14,12 +16,21 @@ SECONDS = 60.0
 """No test takes that long, unless it hangs."""
 
 
+async def _run(test: Awaitable[None]) -> None:
+    """Nothing may go wrong unseen: what a callback raises fails the test."""
+    seen: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: seen.append(context))
+    async with asyncio.timeout(SECONDS):
+        await test
+    assert seen == []
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    asyncio.run(asyncio.wait_for(pyfuncitem.obj(**arguments), SECONDS))
+    asyncio.run(_run(pyfuncitem.obj(**arguments)))
     return True
 
 

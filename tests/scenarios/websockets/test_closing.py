@@ -162,6 +162,27 @@ async def test_cancelling_a_client_leaves_nothing_behind(world: World) -> None:
         assert server.peers == ()
 
 
+async def test_a_second_cancellation_waits_for_no_close(world: World) -> None:
+    connected: asyncio.Future[Peer] = asyncio.get_running_loop().create_future()
+
+    async def client(url: str) -> None:
+        async with connect(url, world.client_config(), proxy=None) as peer:
+            connected.set_result(peer)
+            await asyncio.Event().wait()
+
+    async with world.serve() as server, Relay(server.port) as relay:
+        task = asyncio.create_task(client(relay.url))
+        peer = await connected
+        relay.stop()
+        task.cancel()
+        assert (await asyncio.wait([task], timeout=0.05))[1]
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert peer.closed is not None
+        assert peer._line._driver._websocket.transport.is_closing()
+
+
 async def test_cancelling_a_connect_at_every_turn_of_the_loop(world: World) -> None:
     async def client() -> None:
         async with world.connect(server):

@@ -225,7 +225,7 @@ async def test_frames_that_bring_nothing_are_not_endless(world: World, flood: st
             await (websocket.ping() if flood == "ping" else websocket.send(b""))
             await asyncio.sleep(0)  # the server's turn: it runs in the same loop
 
-    async with world.serve() as server, plain(server, subprotocols=[V1]) as websocket:
+    async with world.serve() as server, plain(server, subprotocols=[V1]) as websocket, asyncio.timeout(5):
         with pytest.raises(ConnectionClosed):
             await forever(websocket)
 
