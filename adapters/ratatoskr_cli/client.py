@@ -8,8 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ratatoskr import STANDARD_KINDS, AnyKind, LocalProtocolError, Role
-from ratatoskr.identity import utc
+from ratatoskr import STANDARD_KINDS, AnyKind, LocalProtocolError, Role, utc
 from ratatoskr_cli.arguments import add_path
 from ratatoskr_cli.exits import Exit, Failed
 from ratatoskr_files import Config

@@ -6,8 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
-from ratatoskr import Certificate
-from ratatoskr.identity import utc
+from ratatoskr import Certificate, utc
 from ratatoskr_cli.arguments import ROLES, Commands, add_command, add_json, add_path
 from ratatoskr_cli.exits import Exit
 from ratatoskr_cli.screen import Screen, printable, to_json

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode
 from difflib import get_close_matches
 from typing import Any, TypeVar, cast
 
@@ -74,6 +75,8 @@ def _checked(descriptor: Descriptor, value: dict[str, Any], path: str) -> dict[s
 
 
 def _checked_value(field: FieldDescriptor, value: Any, where: str) -> Any:
+    if field.type == FieldDescriptor.TYPE_BYTES and isinstance(value, str):
+        return _base64(value, where)
     if field.message_type is None:
         return value
     if field.is_repeated and isinstance(value, list):
@@ -88,6 +91,15 @@ def _checked_item(descriptor: Descriptor, value: Any, where: str) -> Any:
     if descriptor is v1.Money.DESCRIPTOR and isinstance(value, str):
         return _money(value, where)
     return value
+
+
+def _base64(text: str, where: str) -> str:
+    """The text, if it is base64: the parser would skip what is not, and take something else for the bytes."""
+    try:
+        b64decode(text, validate=True)
+    except ValueError:
+        raise Failed(f"{where}: {text!r:.80} is not base64", Exit.USAGE) from None
+    return text
 
 
 def _money(text: str, where: str) -> dict[str, Any]:

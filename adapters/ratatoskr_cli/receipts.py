@@ -26,10 +26,10 @@ from ratatoskr import (
     VerifiedPeer,
     armour,
     dearmour,
+    utc,
     v1,
 )
 from ratatoskr import identity as ids
-from ratatoskr.identity import utc
 from ratatoskr_cli.arguments import Commands, add_command, add_json, add_path
 from ratatoskr_cli.client import KINDS
 from ratatoskr_cli.exits import Exit, Failed

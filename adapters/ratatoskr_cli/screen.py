@@ -26,11 +26,6 @@ class Screen:
     def __init__(self) -> None:
         self._console = _console()
 
-    @property
-    def width(self) -> int:
-        """Columns of the terminal; a hundred where there is none."""
-        return self._console.width if self._console is not None else 100
-
     def line(self, *parts: str | tuple[str, str]) -> None:
         """One line; a part is a text, or a text and its style such as ``"bold green"``."""
         if self._console is None:

@@ -11,8 +11,7 @@ from contextlib import closing
 from ipaddress import ip_address
 from pathlib import Path
 
-from ratatoskr import Role
-from ratatoskr.identity import utc
+from ratatoskr import Role, utc
 from ratatoskr_cli.arguments import Commands, add_command, add_json, add_path
 from ratatoskr_cli.client import KINDS
 from ratatoskr_cli.exits import Exit, Failed

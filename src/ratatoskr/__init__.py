@@ -64,6 +64,7 @@ from ratatoskr.identity import (
     dearmour,
     issue,
     self_issue,
+    utc,
 )
 from ratatoskr.limits import Limits
 from ratatoskr.messages import (
@@ -182,4 +183,5 @@ __all__ = [
     "dearmour",
     "issue",
     "self_issue",
+    "utc",
 ]

@@ -161,7 +161,7 @@ class Fail(RatatoskrError):
         retry_delay: float | None = None,
         violations: tuple[FieldViolation, ...] = (),
     ) -> None:
-        self.failure = Failure(status, reason, message or reason, disposition, retry_delay, violations)
+        self.failure: Failure = Failure(status, reason, message or reason, disposition, retry_delay, violations)
         super().__init__(str(self.failure))
 
 

@@ -81,12 +81,12 @@ class RequestReceived:
     __slots__ = ("deadline", "id", "kind", "message", "received")
 
     def __init__(self, id: RequestId, kind: AnyKind, message: Message, received: Received, deadline: float) -> None:
-        self.id = id
-        self.kind = kind
-        self.message = message
+        self.id: RequestId = id
+        self.kind: AnyKind = kind
+        self.message: Message = message
         """The payload: an instance of ``kind.request``."""
-        self.received = received
-        self.deadline = deadline
+        self.received: Received = received
+        self.deadline: float = deadline
         """When the caller stops waiting, in seconds of the monotonic clock."""
 
     def __repr__(self) -> str:
@@ -116,10 +116,10 @@ class ResponseReceived:
     __slots__ = ("id", "message", "received")
 
     def __init__(self, id: RequestId, message: Message, received: Received) -> None:
-        self.id = id
-        self.message = message
+        self.id: RequestId = id
+        self.message: Message = message
         """The payload: an instance of the kind's ``response``."""
-        self.received = received
+        self.received: Received = received
 
     def __repr__(self) -> str:
         return f"ResponseReceived({self.received.kind})"

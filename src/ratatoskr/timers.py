@@ -30,7 +30,9 @@ class Now(NamedTuple):
 class Timer(Enum):
     """Every deadline of a connection."""
 
-    __hash__ = object.__hash__  # members are singletons; Enum hashes their names, in Python
+    def __hash__(self) -> int:
+        """Members are singletons; Enum hashes their names, which takes longer."""
+        return id(self)
 
     HANDSHAKE = "the peer's next handshake record"
     ACCEPT = "the application's decision, or the server's answer, about a connection request"
@@ -53,7 +55,7 @@ class Timers:
 
     def __init__(self) -> None:
         self._deadlines: dict[Timer, float] = {}
-        self.earliest = inf
+        self.earliest: float = inf
         """The earliest deadline, in seconds of the monotonic clock; infinity when none is set."""
 
     def set(self, timer: Timer, deadline: float) -> None:

@@ -67,7 +67,7 @@ class CipherState:
     def __init__(self, suite: Suite, key: bytes) -> None:
         self._aead = suite.aead(key)
         self._nonce = suite.nonce
-        self.counter = 0
+        self.counter: int = 0
 
     def encrypt(self, associated_data: bytes, plaintext: bytes) -> bytes:
         """The ciphertext, tag included."""
@@ -92,7 +92,7 @@ class SymmetricState:
 
     def __init__(self, suite: Suite) -> None:
         name = suite.name.encode("ascii")
-        self.h = name.ljust(KEY_BYTES, b"\0") if len(name) <= KEY_BYTES else sha256(name).digest()
+        self.h: bytes = name.ljust(KEY_BYTES, b"\0") if len(name) <= KEY_BYTES else sha256(name).digest()
         self._ck = self.h
         self._suite = suite
         self.cipher: CipherState | None = None

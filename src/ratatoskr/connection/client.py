@@ -18,6 +18,7 @@ from ratatoskr.config import Config
 from ratatoskr.connection.proof import prove
 from ratatoskr.errors import Failure, Fault, ProtocolFault
 from ratatoskr.identity import Role, VerifiedPeer
+from ratatoskr.limits import Limits
 from ratatoskr.messages.nonces import NONCE_BYTES
 from ratatoskr.timers import Now
 
@@ -39,8 +40,8 @@ class ClientSide:
             server_name=server_name,
             entropy=config.entropy,
         )
-        self.limits = config.limits
-        self.decision_seconds = config.limits.accept_timeout + config.limits.handshake_timeout
+        self.limits: Limits = config.limits
+        self.decision_seconds: float = config.limits.accept_timeout + config.limits.handshake_timeout
         """How long the server's answer to the third message may take."""
         self.failure: Failure | None = None
         """Why the server's application rejected the request."""

@@ -27,7 +27,7 @@ class Liveness:
         self._ping = False
         self._pings = 0
         self._pong: int | None = None
-        self.heard = False
+        self.heard: bool = False
 
     def touch(self, now: float) -> None:
         """The bytes that were heard came by ``now``."""

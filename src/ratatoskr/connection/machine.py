@@ -21,7 +21,7 @@ class Machine:
     def __init__(self, side: ClientSide | ServerSide, limits: Limits, timers: Timers) -> None:
         self._side = side
         self._timers = timers
-        self.limits = limits
+        self.limits: Limits = limits
         """This side's limits, and the negotiated ones once it is open."""
         self.state = State.READY if isinstance(side, ClientSide) else State.LISTENING
         self.allowed: dict[int, int] = {}

@@ -18,6 +18,7 @@ from ratatoskr.config import Config
 from ratatoskr.connection.proof import prove
 from ratatoskr.errors import Failure, Fault, ProtocolFault
 from ratatoskr.identity import Role, VerifiedPeer
+from ratatoskr.limits import Limits
 from ratatoskr.timers import Now
 
 
@@ -33,12 +34,12 @@ class ServerSide:
         self._handshake = ServerHandshake(
             static=config.identity.keys.exchange, suites=config.suites, entropy=config.entropy
         )
-        self.m1_limit = self._handshake.m1_limit
+        self.m1_limit: int = self._handshake.m1_limit
         """Longest first message, in bytes."""
-        self.m3_limit = config.limits.handshake_bytes - self.m1_limit
+        self.m3_limit: int = config.limits.handshake_bytes - self.m1_limit
         """Longest third message, in bytes."""
-        self.limits = config.limits
-        self.decision_seconds = config.limits.accept_timeout
+        self.limits: Limits = config.limits
+        self.decision_seconds: float = config.limits.accept_timeout
         """How long the application may take to decide."""
         self.failure: Failure | None = None
         """Why the application rejected the request."""

@@ -76,9 +76,9 @@ class VerifyKey:
 
     def __init__(self, public: bytes) -> None:
         _check_signing_key(public)
-        self.public = bytes(public)
+        self.public: bytes = bytes(public)
         """The key, 32 bytes."""
-        self.kid = key_id(self.public)
+        self.kid: bytes = key_id(self.public)
         """:func:`key_id` of the key, 32 bytes."""
         self._verify = Ed25519PublicKey.from_public_bytes(self.public).verify
 

@@ -18,9 +18,11 @@ class Signer(Protocol):
     @property
     def kid(self) -> bytes:
         """The id of the signing key, 32 bytes."""
+        ...
 
     def sign(self, message: bytes) -> bytes:
         """An Ed25519 signature, 64 bytes."""
+        ...
 
 
 class MessageSerializer:

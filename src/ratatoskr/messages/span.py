@@ -22,10 +22,10 @@ class Span:
     __slots__ = ("chain", "context", "first", "leaves", "seal")
 
     def __init__(self, context: SealContext, first: int, chain: bytes) -> None:
-        self.context = context
-        self.first = first
+        self.context: SealContext = context
+        self.first: int = first
         """Number of the first message."""
-        self.chain = chain
+        self.chain: bytes = chain
         """The chain's value before the first message."""
         self.leaves: list[bytes] = []
         self.seal: SealedAt | None = None

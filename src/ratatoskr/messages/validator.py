@@ -56,12 +56,12 @@ class Received:
         kind: AnyKind | None,
         span: Span,
     ) -> None:
-        self.number = number
-        self.leaf = leaf
-        self.envelope = envelope
-        self.message = message
-        self.kind = kind
-        self.span = span
+        self.number: int = number
+        self.leaf: bytes = leaf
+        self.envelope: bytes = envelope
+        self.message: v1.RatatoskrRequest | v1.RatatoskrResponse = message
+        self.kind: AnyKind | None = kind
+        self.span: Span = span
         self.payload: Message | None = None
         self.failure: Failure | None = None
         self.hop: v1.Hop | None = None

@@ -30,7 +30,7 @@ class Call:
         self._request = event.request
         self._received = event.received
         self._begin: Callable[[], StoreTransaction] | None = None
-        self.deadline = event.deadline
+        self.deadline: float = event.deadline
         """Until when the caller waits, in seconds of the monotonic clock."""
         self.kind: AnyKind = event.kind
         self.metadata: dict[str, str] = event.metadata

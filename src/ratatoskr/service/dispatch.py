@@ -36,9 +36,9 @@ class Job:
     __slots__ = ("_run", "id", "once")
 
     def __init__(self, id: RequestId, run: Callable[[], Awaitable[None]], *, once: bool) -> None:
-        self.id = id
+        self.id: RequestId = id
         """What ``RequestExpired`` names."""
-        self.once = once
+        self.once: bool = once
         """True: run it where it outlives the connection, and do not cancel it. Its outcome is stored, and replayed."""
         self._run = run
 

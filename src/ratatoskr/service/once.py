@@ -130,8 +130,8 @@ class Operation(Generic[A]):
     __slots__ = ("_waiting", "digest", "owned")
 
     def __init__(self, digest: bytes, first: A) -> None:
-        self.digest = digest
-        self.owned = False
+        self.digest: bytes = digest
+        self.owned: bool = False
         """Whether it is executed here: the claim is durable."""
         self._waiting: list[tuple[bytes, A]] = [(digest, first)]
 

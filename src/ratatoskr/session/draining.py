@@ -18,15 +18,15 @@ class Draining:
     __slots__ = ("announced", "disconnect_received", "disconnect_sent", "go_away_due", "heard", "reason")
 
     def __init__(self) -> None:
-        self.announced = False
+        self.announced: bool = False
         """Whether either side announced the end: no new requests."""
-        self.go_away_due = False
+        self.go_away_due: bool = False
         """Whether this side still has to say GOAWAY."""
-        self.heard = False
+        self.heard: bool = False
         """Whether the peer has said that it makes no new requests."""
-        self.reason = ""
-        self.disconnect_sent = False
-        self.disconnect_received = False
+        self.reason: str = ""
+        self.disconnect_sent: bool = False
+        self.disconnect_received: bool = False
 
     def begin(self, reason: str) -> None:
         """This side wants to end."""

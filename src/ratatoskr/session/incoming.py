@@ -24,11 +24,11 @@ class IncomingCall(RequestId):
 
     def __init__(self, owner: IncomingCalls, received: Received, deadline: float) -> None:
         self._received = received
-        self.owner = owner
+        self.owner: IncomingCalls = owner
         self.kind: AnyKind | None = received.kind
-        self.size = len(received.envelope)
-        self.deadline = deadline
-        self.answered = False
+        self.size: int = len(received.envelope)
+        self.deadline: float = deadline
+        self.answered: bool = False
         """Whether the application has answered."""
 
     def __repr__(self) -> str:
@@ -61,7 +61,7 @@ class IncomingCalls:
         self._limits = limits
         self._bytes_open = 0
         self._unanswered: dict[IncomingCall, None] = {}
-        self.open = 0
+        self.open: int = 0
         """Slots in use."""
 
     def bind(self, limits: Limits) -> None:

@@ -24,9 +24,9 @@ class Outbox(Generic[T]):
 
     def __init__(self) -> None:
         self._entries: deque[tuple[int, bytes, T | None]] = deque()
-        self.acked = 0
+        self.acked: int = 0
         """The highest number that the peer acknowledged."""
-        self.sent = 0
+        self.sent: int = 0
         """The highest number in the outbox, ever."""
 
     def __len__(self) -> int:

@@ -45,21 +45,21 @@ class OutgoingCall(RequestId):
     def __init__(
         self, kind: AnyKind, payload: bytes, nonce: bytes, timeout: float, expires_at_ms: int, metadata: dict[str, str]
     ) -> None:
-        self.kind = kind
-        self.payload = payload
-        self.nonce = nonce
-        self.timeout = timeout
-        self.expires_at_ms = expires_at_ms
-        self.metadata = metadata
-        self.size = len(payload) + REQUEST_OVERHEAD
+        self.kind: AnyKind = kind
+        self.payload: bytes = payload
+        self.nonce: bytes = nonce
+        self.timeout: float = timeout
+        self.expires_at_ms: int = expires_at_ms
+        self.metadata: dict[str, str] = metadata
+        self.size: int = len(payload) + REQUEST_OVERHEAD
         if metadata:
             self.size += sum(len(k.encode()) + len(v.encode()) + 16 for k, v in metadata.items())
-        self.issued_at_ms = 0
-        self.deadline = inf
-        self.number = 0
+        self.issued_at_ms: int = 0
+        self.deadline: float = inf
+        self.number: int = 0
         """0 until it has a slot."""
-        self.leaf = b""
-        self.resolved = False
+        self.leaf: bytes = b""
+        self.resolved: bool = False
         """Whether the outcome is decided here; the peer's answer is dropped then."""
 
     def __repr__(self) -> str:

@@ -58,7 +58,7 @@ class Session:
     """One side of one conversation. Requests may be made before it is bound to a peer; they wait in the queue."""
 
     def __init__(self, own: Direction, kinds: KindRegistry, limits: Limits, nonces: NonceSource) -> None:
-        self.timers = Timers()
+        self.timers: Timers = Timers()
         self._own = own
         self._kinds = kinds
         self._limits = limits
@@ -74,7 +74,7 @@ class Session:
         self._delivered = 0
         self._ended: Failure | None = None
         self._validator: MessageValidator
-        self.session_id = b""
+        self.session_id: bytes = b""
 
     def bind(self, session_id: bytes, signer: Signer, peer: VerifyKey, limits: Limits) -> None:
         """The peer is known: ``limits`` are the negotiated ones, ``signer`` is this side's identity."""

@@ -22,13 +22,13 @@ class Authority:
     """A root of its own, and identities under it. The same seed makes the same keys."""
 
     def __init__(self, seed: int | str = 0, *, now: float = START) -> None:
-        self.entropy = seeded(f"authority {seed}")
+        self.entropy: Callable[[int], bytes] = seeded(f"authority {seed}")
         """Where its keys come from, and what its configurations draw from."""
         self._now = now
-        self.root = Identity.self_issued(
+        self.root: Identity = Identity.self_issued(
             self.entropy, role=Role.ISSUER, subject="Test root", not_before=now - 3600, not_after=now + VALIDITY
         )
-        self.trust = TrustPolicy(roots={self.root.certificate})
+        self.trust: TrustPolicy = TrustPolicy(roots={self.root.certificate})
         """A policy that believes this authority alone."""
 
     def issue(

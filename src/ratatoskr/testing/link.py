@@ -27,9 +27,9 @@ class Link:
         """The transport ends, for both sides, when so many bytes have been delivered."""
         self.tamper: Callable[[bytes], bytes] | None = None
         """Changes each write on its way."""
-        self.delivered = 0
+        self.delivered: int = 0
         """Bytes that arrived."""
-        self.ended = False
+        self.ended: bool = False
         self._in_flight: deque[tuple[float, bytes]] = deque()
         self._eof_at = inf
 
@@ -45,6 +45,8 @@ class Link:
 
     def end(self, now: float) -> None:
         """A peer closes: the other learns it after everything that was written."""
+        if self.lost:
+            return
         self._eof_at = min(self._eof_at, now + self.latency)
 
     def cut(self) -> None:

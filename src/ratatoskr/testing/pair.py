@@ -4,7 +4,7 @@
 
     pair = Pair(authority)
     pair.open()
-    id = pair.client.connection.request(MARKETPLACE_SEARCH, Search(text="seeds"))
+    id = pair.client.connection.request(MARKETPLACE_SEARCH, Search(query="seeds"))
     pair.run()
     request = pair.server.take(RequestReceived)
     pair.server.connection.respond(request.id, SearchResult())
@@ -28,6 +28,7 @@ from ratatoskr.testing.link import Link
 E = TypeVar("E")
 
 MAX_TURNS = 1_000_000
+"""More is a loop without end."""
 
 
 class End:
@@ -43,9 +44,11 @@ class End:
         """Called with each event; returns True where it has dealt with it, and it is not kept then."""
         self.holds_writes = False
         """While true, ``sent()`` is not called: the driver's write blocks."""
-        self.waits_until = -inf
+        self.waits_until: float = -inf
         self.unsent = False
         """Whether a Transmit was written while ``holds_writes``."""
+        self.closed: Closed | None = None
+        """The last event, once it has come, whether or not it was taken."""
 
     def take(self, cls: type[E]) -> E:
         """Remove and return the first kept event of that class. AssertionError names what there was instead."""
@@ -58,12 +61,6 @@ class End:
     def seen(self, cls: type[E]) -> list[E]:
         """All kept events of that class."""
         return [event for event in self.events if isinstance(event, cls)]
-
-    @property
-    def closed(self) -> Closed | None:
-        """The last event, once it has come."""
-        last = self.events[-1] if self.events else None
-        return last if isinstance(last, Closed) else None
 
 
 class Pair:
@@ -82,13 +79,13 @@ class Pair:
         clock: Clock | None = None,
     ) -> None:
         authority = authority or Authority()
-        self.clock = clock or Clock()
+        self.clock: Clock = clock or Clock()
         self.server_name = server_name
         up, down = (Link(latency=latency, chunk=chunk) for _ in range(2))
         client_config = client or authority.client_config()
         server_config = server or authority.server_config(server_name)
-        self.client = End("client", Connection.client(client_config, server_name=server_name), up)
-        self.server = End("server", Connection.server(server_config), down)
+        self.client: End = End("client", Connection.client(client_config, server_name=server_name), up)
+        self.server: End = End("server", Connection.server(server_config), down)
         if accept:
             self.server.on_event = self._accept
 
@@ -99,21 +96,36 @@ class Pair:
         return False
 
     def open(self) -> None:
-        """Run until both ends are open, and take their ``Opened``."""
-        self.run(seconds=60)
-        self.client.take(Opened)
-        self.server.take(Opened)
+        """Run until both ends are open, and take their ``Opened``. No more time passes than that takes."""
+        ends = (self.client, self.server)
+        self.run_until(lambda: all(end.seen(Opened) or end.closed for end in ends))
+        for end in ends:
+            end.take(Opened)
 
     def run(self, seconds: float = 0.0) -> None:
         """Let everything happen that happens within ``seconds`` from now."""
+        self._run(seconds, lambda: False)
+
+    def run_until(self, done: Callable[[], object], *, within: float = 60.0) -> None:
+        """Let things happen until ``done()`` is true. AssertionError where ``within`` seconds are not enough."""
+        if not self._run(within, done):
+            seen = "; ".join(
+                f"the {end.name} is {end.connection.state.name} and saw {end.events}"
+                for end in (self.client, self.server)
+            )
+            raise AssertionError(f"not within {within} s: {seen}")
+
+    def _run(self, seconds: float, done: Callable[[], object]) -> bool:
         end = self.clock.now.mono + seconds
         for _ in range(MAX_TURNS):
-            while self._turn():
-                pass
+            if done():
+                return True
+            if self._turn():
+                continue
             ahead = self._next_at()
             if ahead > end:
                 self.clock.advance(max(0.0, end - self.clock.now.mono))
-                return
+                return False
             self.clock.advance(max(0.0, ahead - self.clock.now.mono))
         raise AssertionError(f"the pair did not come to rest in {MAX_TURNS} turns")
 
@@ -121,6 +133,11 @@ class Pair:
         """The transport breaks, both ways, and both ends notice."""
         self.client.link.cut()
         self.server.link.cut()
+
+    @property
+    def next_in(self) -> float:
+        """Seconds until something happens by itself; infinity where nothing will."""
+        return max(0.0, self._next_at() - self.clock.now.mono)
 
     def _next_at(self) -> float:
         ends = (self.client, self.server)
@@ -170,5 +187,8 @@ class Pair:
         elif isinstance(output, Disconnect):
             end.link.end(now)
             end.connection.receive_eof()
-        elif end.on_event is None or not end.on_event(output):
-            end.events.append(output)
+        else:
+            if isinstance(output, Closed):
+                end.closed = output
+            if end.on_event is None or not end.on_event(output):
+                end.events.append(output)
