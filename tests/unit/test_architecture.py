@@ -97,7 +97,8 @@ def adapter_faults(module: str, tree: ast.AST) -> Iterator[str]:
                 yield f"{module}:{found.line} imports {found.module}, which is not public"
         elif not top.startswith("ratatoskr_") or top == package:
             continue
-        if any(part.startswith("_") for part in [*found.module.split("."), found.name or ""]):
+        names = [*found.module.split("."), found.name or ""]
+        if any(name.startswith("_") and name != "__version__" for name in names):
             yield f"{module}:{found.line} imports a private name of {top}: {found.name or found.module}"
 
 
