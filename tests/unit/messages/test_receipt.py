@@ -298,12 +298,16 @@ def test_fields_are_checked_at_their_bounds(changes: dict[str, Any], readable: b
         (MIDDLE.to_bytes() + field(99, 1), "receipt.canonical"),
         (MIDDLE.to_bytes() + field(4, 0), "receipt.canonical"),
         (MIDDLE.to_bytes() + field(12, MIDDLE.signature), "receipt.canonical"),
-        (field(99, bytes(MAX_RECEIPT_BYTES)), "receipt.length"),
+        (field(99, bytes(MAX_RECEIPT_BYTES - 6)), "receipt.canonical"),
+        (field(99, bytes(MAX_RECEIPT_BYTES - 5)), "receipt.canonical"),
+        (field(99, bytes(MAX_RECEIPT_BYTES - 4)), "receipt.length"),
     ],
-    ids=["nothing", "no message", "an unknown field", "an explicit default", "a field twice", "too long"],
+    ids=["nothing", "no message", "an unknown field", "a default", "a field twice", "shorter", "as long", "too long"],
 )
 def test_bytes_that_no_receipt_has_are_refused(data: bytes, rule: str) -> None:
     assert unreadable(data) == rule
+    with pytest.raises(ReceiptRefused, match=rf"^\[{rule}\] .+"):
+        Receipt.from_bytes(data)
 
 
 def test_the_longest_receipt_is_within_the_length() -> None:
