@@ -13,7 +13,7 @@ from math import inf
 from google.protobuf.message import Message
 
 from ratatoskr import v1
-from ratatoskr.errors import Disposition, Failure, Fault, LocalProtocolError, ProtocolFault, Status
+from ratatoskr.errors import Failure, Fault, LocalProtocolError, ProtocolFault
 from ratatoskr.events import (
     Event,
     GoingAway,
@@ -42,6 +42,7 @@ from ratatoskr.messages import (
 from ratatoskr.messages.envelopes import cut, failure_from_error, failure_to_error
 from ratatoskr.session.bucket import Bucket
 from ratatoskr.session.draining import Draining
+from ratatoskr.session.failures import EXPIRED_HERE, GOING_AWAY, TOO_LONG, ended, timed_out
 from ratatoskr.session.incoming import IncomingCall, IncomingCalls
 from ratatoskr.session.metadata import check_metadata
 from ratatoskr.session.outgoing import OutgoingCall, OutgoingCalls, serialize_payload
@@ -85,7 +86,7 @@ class Session:
         self._sender.bind(MessageSerializer(signer, session_id, self._own, peer.kid), limits)
         self._validator = MessageValidator(peer, session_id, self._own.other, self._kinds, limits, own_kid=signer.kid)
         for call in self._outgoing.take_longer_than(limits.envelope_bytes):
-            self._resolve(call, _TOO_LONG)
+            self._resolve(call, TOO_LONG)
 
     # Calls, from the application
 
@@ -117,7 +118,7 @@ class Session:
         )
         if not 0 < call.timeout <= MAX_REQUEST_TIMEOUT:
             raise LocalProtocolError(f"timeout={call.timeout} s; it must be above 0 and at most a day")
-        failure = self._ended or (_GOING_AWAY if self._draining.announced else None)
+        failure = self._ended or (GOING_AWAY if self._draining.announced else None)
         if failure is not None:
             self._resolve(call, failure)
         else:
@@ -241,7 +242,7 @@ class Session:
         self._incoming.accept(call)
         failure = received.failure
         if self._draining.announced:
-            failure = _GOING_AWAY
+            failure = GOING_AWAY
         elif failure is None and 0 < request.expires_at_ms <= now.wall_ms:
             failure = Rule.REQUEST_EXPIRED.failure("the request expired before it arrived")
         if failure is not None:
@@ -338,10 +339,10 @@ class Session:
                 continue
             if not call.number:
                 self._outgoing.drop_queued(call)
-            self._resolve(call, _timed_out(call))
+            self._resolve(call, timed_out(call))
         self._tell_writable()
         for incoming in self._incoming.due(now.mono):
-            self._refuse(incoming, _EXPIRED_HERE)
+            self._refuse(incoming, EXPIRED_HERE)
             self._events.append((0, RequestExpired(incoming)))
         earliest = min(earliest, self._incoming.earliest())
         if earliest < inf:
@@ -370,7 +371,7 @@ class Session:
     def _fail_queued(self) -> None:
         self.fresh.clear()
         for call in self._outgoing.take_queued():
-            self._resolve(call, _GOING_AWAY)
+            self._resolve(call, GOING_AWAY)
         self._tell_writable()
 
     def last_flight(self, now: Now, code: int, reason: str) -> bytes:
@@ -380,10 +381,8 @@ class Session:
 
     def end(self, fault: Fault) -> None:
         """The session is over: every request without an outcome gets one."""
-        self._ended = Failure(
-            Status.UNAVAILABLE, fault.name, f"the connection ended: {fault.meaning}", Disposition.NOT_PROCESSED
-        )
-        lost = Failure(Status.UNAVAILABLE, fault.name, self._ended.message, Disposition.MAYBE)
+        self._ended = ended(fault, sent=False)
+        lost = ended(fault, sent=True)
         self.fresh.clear()
         for call in list(self._outgoing.unresolved()):
             self._resolve(call, lost if call.number else self._ended)
@@ -393,28 +392,12 @@ class Session:
         self.timers.clear()
 
 
-_GOING_AWAY = Failure(
-    Status.UNAVAILABLE, "GOING_AWAY", "the connection takes no new requests", Disposition.NOT_PROCESSED
-)
-_TOO_LONG = Failure(
-    Status.OUT_OF_RANGE, "REQUEST_TOO_LONG", "the request is longer than the peer reads", Disposition.NOT_PROCESSED
-)
-_EXPIRED_HERE = Failure(
-    Status.DEADLINE_EXCEEDED, "TIMEOUT", "the handler did not answer in the request's time", Disposition.MAYBE
-)
-
-
 def _expiry_ms(expires_at: float | None) -> int:
     if expires_at is None:
         return 0
     if not 0 < expires_at < _NEVER:
         raise LocalProtocolError(f"expires_at={expires_at}; it is in seconds since the epoch, and above 0")
     return max(1, int(expires_at * 1000))
-
-
-def _timed_out(call: OutgoingCall) -> Failure:
-    disposition = Disposition.MAYBE if call.number else Disposition.NOT_PROCESSED
-    return Failure(Status.DEADLINE_EXCEEDED, "TIMEOUT", f"{call.kind.name}: no answer in {call.timeout} s", disposition)
 
 
 def _incoming(id: RequestId) -> IncomingCall:

@@ -1,0 +1,28 @@
+"""The failures that a session itself decides on, and whether each may have had an effect."""
+
+from __future__ import annotations
+
+from ratatoskr.errors import Disposition, Failure, Fault, Status
+from ratatoskr.session.outgoing import OutgoingCall
+
+GOING_AWAY = Failure(
+    Status.UNAVAILABLE, "GOING_AWAY", "the connection takes no new requests", Disposition.NOT_PROCESSED
+)
+TOO_LONG = Failure(
+    Status.OUT_OF_RANGE, "REQUEST_TOO_LONG", "the request is longer than the peer reads", Disposition.NOT_PROCESSED
+)
+EXPIRED_HERE = Failure(
+    Status.DEADLINE_EXCEEDED, "TIMEOUT", "the handler did not answer in the request's time", Disposition.MAYBE
+)
+
+
+def timed_out(call: OutgoingCall) -> Failure:
+    """The time of a request of ours has run out: before it had a number it was surely not sent."""
+    disposition = Disposition.MAYBE if call.number else Disposition.NOT_PROCESSED
+    return Failure(Status.DEADLINE_EXCEEDED, "TIMEOUT", f"{call.kind.name}: no answer in {call.timeout} s", disposition)
+
+
+def ended(fault: Fault, *, sent: bool) -> Failure:
+    """The session ended before the request had an outcome."""
+    disposition = Disposition.MAYBE if sent else Disposition.NOT_PROCESSED
+    return Failure(Status.UNAVAILABLE, fault.name, f"the connection ended: {fault.meaning}", disposition)
