@@ -19,9 +19,11 @@ from google.protobuf.message import Message
 from ratatoskr import PAYMENT_CAPTURE, RatatoskrError, Receipt, v1
 from ratatoskr.service import Call, Next, Router
 from ratatoskr_cli.client import KINDS, target_of
+from ratatoskr_cli.payloads import payload_to_json
 from ratatoskr_cli.proof import Customer
+from ratatoskr_cli.receipts import ReceiptFile
 from ratatoskr_cli.report import Report
-from ratatoskr_cli.story import Story
+from ratatoskr_cli.story import Paid, Story
 from ratatoskr_files import Config, DevFiles, dev_init
 from ratatoskr_sandbox import Amount, Statement, sandbox_router
 from ratatoskr_stores import SqliteStore
@@ -176,24 +178,74 @@ def test_a_receipt_that_does_not_verify_ends_the_demo(
         run(tell(tmp_path, None))
 
 
+def _another(kept: list[tuple[Peer, Receipt]]) -> Receipt:
+    """The first that this peer was given."""
+    return next(receipt for peer, receipt in kept if peer is kept[-1][0])
+
+
+def _somebody(kept: list[tuple[Peer, Receipt]]) -> Receipt:
+    """One for somebody else, as soon as there is one."""
+    return next((receipt for _, receipt in kept if receipt.recipient != kept[-1][1].recipient), kept[-1][1])
+
+
+def _session(kept: list[tuple[Peer, Receipt]]) -> Receipt:
+    """One of an earlier session of the same customer, as soon as there is one."""
+    latest = kept[-1][1]
+    earlier = (
+        receipt
+        for _, receipt in kept
+        if receipt.recipient == latest.recipient and receipt.session_id != latest.session_id
+    )
+    return next(earlier, latest)
+
+
 @pytest.mark.parametrize(
-    ("mixed_up", "noticed"),
-    [("another", "the receipt is for another answer"), ("somebody", "the receipt is for somebody else")],
+    ("choose", "noticed"),
+    [
+        (_another, "the receipt is for another answer"),
+        (_somebody, "the receipt is for somebody else"),
+        (_session, "the receipt is of another session"),
+    ],
 )
 def test_a_receipt_of_something_else_ends_the_demo(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mixed_up: str, noticed: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    choose: Callable[[list[tuple[Peer, Receipt]]], Receipt],
+    noticed: str,
 ) -> None:
     genuine = Peer.receipt
     kept: list[tuple[Peer, Receipt]] = []
 
-    async def earlier(peer: Peer, exchange: Any) -> Receipt:
+    async def chosen(peer: Peer, exchange: Any) -> Receipt:
         kept.append((peer, await genuine(peer, exchange)))
-        if mixed_up == "another":
-            return next(receipt for whose, receipt in kept if whose is peer)
-        return kept[-1][1] if kept[0][0] is peer else kept[0][1]
+        return choose(kept)
 
-    monkeypatch.setattr(Peer, "receipt", earlier)
+    monkeypatch.setattr(Peer, "receipt", chosen)
     with pytest.raises(RatatoskrError, match=noticed):
+        run(tell(tmp_path, None))
+
+
+def test_a_second_answer_that_is_no_replay_ends_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first: list[Paid] = []
+    pay = Story._pay
+
+    async def remembering(*arguments: Any) -> Paid:
+        first.append(await pay(*arguments))
+        return first[0]
+
+    async def no_process(*_: Any) -> tuple[dict[str, Any], ReceiptFile]:
+        return payload_to_json(first[0].answer), first[0].proof
+
+    monkeypatch.setattr(Story, "_pay", remembering)
+    monkeypatch.setattr(Story, "_in_another_process", no_process)
+    with pytest.raises(RatatoskrError, match="does not say that it is a replay"):
+        run(tell(tmp_path, None))
+
+
+def test_an_end_that_is_not_clean_ends_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    close = Peer.close
+    monkeypatch.setattr(Peer, "close", lambda peer: close(peer, drain=False))
+    with pytest.raises(RatatoskrError, match=r"tampered with or cut on the way: .*ABANDONED"):
         run(tell(tmp_path, None))
 
 

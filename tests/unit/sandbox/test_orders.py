@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -53,10 +54,11 @@ class Shop:
         with self.books.begin() as work:
             return orders.place(work, buyer, request)
 
-    def pay(self, order: v1.OrderPlaced, *, id: str = "e2e-1", **changes: object) -> v1.PaymentAuthorized:
+    def pay(self, order: v1.OrderPlaced, *, id: str = "e2e-1", extra: int = 0, **changes: Any) -> v1.PaymentAuthorized:
         request = authorization(self.wallet, 0, id=id, creditor=order.creditor_account, order=order.order_number)
         request.amount.CopyFrom(order.total)
-        request.MergeFrom(v1.AuthorizePayment(**changes))  # type: ignore[arg-type]
+        request.amount.units += extra
+        request.MergeFrom(v1.AuthorizePayment(**changes))
         with self.books.begin() as work:
             return orders.pay(work, BUYER, request)
 
@@ -158,7 +160,8 @@ def test_stock_is_never_sold_twice(shop: Shop) -> None:
 
 def test_an_order_is_paid_once_and_in_full(shop: Shop) -> None:
     order = shop.place(("lamp", 1, 4990))
-    assert refusal(lambda: shop.pay(order, amount=v1.Money(units=1)))[0] == "AMOUNT_MISMATCH"
+    assert refusal(lambda: shop.pay(order, extra=1))[0] == "AMOUNT_MISMATCH"
+    assert refusal(lambda: shop.pay(order, extra=-1))[0] == "AMOUNT_MISMATCH"
     assert refusal(lambda: shop.pay(order, creditor_account=platform.SHOP))[0] == "PAYEE_MISMATCH"
     assert refusal(lambda: shop.pay(order, order_number="O-000002"))[0] == "ORDER_UNKNOWN"
     shop.pay(order)

@@ -158,6 +158,17 @@ def test_money_is_refunded_only_as_long_as_the_payee_has_it(till: Till) -> None:
     till.refund(payment, 999, id="r-2")
 
 
+def test_a_lapsed_hold_of_the_payee_hinders_no_refund(till: Till) -> None:
+    payment = till.authorize(1000).payment_id
+    till.capture(payment, 1000)
+    with till.books.begin() as work:
+        request = authorization(SELLER_ACCOUNT, 1000, id="e2e-out", creditor=platform.SHOP)
+        payments.authorize(work, SELLER, request)
+    till.books.now_ms += HOLD_MS
+    till.refund(payment, 1000)
+    assert till.balances == (0, 0)
+
+
 def test_payments_of_others_do_not_exist(till: Till) -> None:
     payment = till.authorize(1000).payment_id
     assert refusal(lambda: till.capture(payment, 1, by=STRANGER)) == "PAYMENT_UNKNOWN"
