@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ratatoskr import v1
 from ratatoskr.identity import SecretKeys
-from ratatoskr.messages import Direction
+from ratatoskr.messages.seals import SealContext
 from tests.attacks.hostile import HostilePeer
 from tests.unit.messages.support import authorized, custom, envelope, field, found, payment, search
 
@@ -76,27 +76,24 @@ def forged_seal(peer: HostilePeer, how: str, envelopes: list[bytes]) -> v1.Seal 
     """A seal over these envelopes that is true but for one thing; None for no seal, and for a good one."""
     if how in ("none", "good"):
         return None
-    others: dict[str, dict[str, Any]] = {
-        "other session": {"session_id": bytes(32)},
-        "other direction": {"direction": Direction(peer.direction.other)},
-        "other key": {"signer": STRANGER},
-        "other recipient": {"peer_kid": STRANGER.kid},
-    }
-    serializer = peer.make_serializer(position=peer.serializer.position, **others.get(how, {}))
-    for each in envelopes if how != "other place" else [*envelopes, b"\1one more"]:
-        serializer.append(each)
-    if how == "other chain":
-        serializer = peer.make_serializer(position=serializer.position._replace(chain=bytes(32)))
-    seal = serializer.seal(peer.victim.clock.now.wall_ms)
-    if how == "other time":
-        seal.signed_at_ms += 1
-    if how == "zeros":
-        seal.signature = bytes(64)
-    if how == "suite 2":
-        seal.signature_suite = 2
-    if how == "cut":
-        seal.signature = seal.signature[:63]
-    return seal
+    honest = peer.make_serializer(position=peer.serializer.position)
+    for each in envelopes:
+        honest.append(each)
+    number, chain, _ = honest.position
+    signer = STRANGER if how == "other key" else peer.identity
+    context = SealContext(
+        session_id=bytes(32) if how == "other session" else peer.session_id,
+        signer=signer.kid if how == "other key" else peer.identity.kid,
+        recipient=STRANGER.kid if how == "other recipient" else peer.victim_identity.kid,
+        direction=peer.direction.other if how == "other direction" else peer.direction,
+        signature_suite=2 if how == "other suite, signed" else 1,
+    )
+    time = peer.victim.clock.now.wall_ms
+    signed = context.signed_bytes(
+        number + (how == "other place"), bytes(32) if how == "other chain" else chain, time + (how == "other time")
+    )
+    signature = {"zeros": bytes(64), "cut": signer.sign(signed)[:63]}.get(how, signer.sign(signed))
+    return v1.Seal(signature_suite=2 if how == "suite 2" else 1, signed_at_ms=time, signature=signature)
 
 
 FORGED_SEALS = (
@@ -107,6 +104,7 @@ FORGED_SEALS = (
     "other key",
     "other recipient",
     "other time",
+    "other suite, signed",
     "zeros",
     "suite 2",
     "cut",

@@ -173,7 +173,7 @@ def test_what_does_not_fit_into_one_record_goes_in_the_next() -> None:
 
 
 def test_the_longest_envelope_fits() -> None:
-    """Of the negotiated length, to the byte: one more is misuse."""
+    """Of the negotiated length, by what a request is charged, to the byte: one more is misuse."""
     pair = make_pair(server=Limits(envelope_bytes=4000, record_bytes=5024))
     device, platform = Business(pair.client), Business(pair.server, ECHO)
     pair.open()
