@@ -42,7 +42,7 @@ def add(commands: Commands) -> None:
         examples=(
             "  ratatoskr demo\n"
             "  ratatoskr demo --json\n"
-            "  ratatoskr demo --url ws://yggdrasil:8765 --config-dir dev      with a sandbox that runs there"
+            "  ratatoskr demo --url ws://yggdrasil:8765 --config-dir dev     # with a sandbox that runs there"
         ),
     )
     parser.add_argument("--url", help="a sandbox that runs already; nobody else may use its demo identities meanwhile")

@@ -75,10 +75,10 @@ def _add_cert(commands: Commands) -> None:
         about="certificates: request, issue, install, show",
         description="From keys to an identity, without anybody copying a secret.",
         examples=(
-            "  ratatoskr keygen shop.keys                                               on the device\n"
+            "  ratatoskr keygen shop.keys                                              # on the device\n"
             "  ratatoskr cert request shop.keys shop.request --role provider --subject shop-7\n"
-            "  ratatoskr cert issue root.key shop.request shop.pem --days 90            at the issuer\n"
-            "  ratatoskr cert install shop.keys shop.pem shop.key                       on the device"
+            "  ratatoskr cert issue root.key shop.request shop.pem --days 90           # at the issuer\n"
+            "  ratatoskr cert install shop.keys shop.pem shop.key                      # on the device"
         ),
     )
     actions = cert.add_subparsers(metavar="ACTION", required=True)

@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
         examples=(
             "  ratatoskr dev init dev\n"
             "  ratatoskr serve --config dev/server.toml\n"
-            "  ratatoskr serve --config dev/server.toml --host 0.0.0.0 --dev      off loopback, for development"
+            "  ratatoskr serve --config dev/server.toml --host 0.0.0.0 --dev     # off loopback, for development"
         ),
     )
     add_path(parser, "--config", "who the server is, such as dev/server.toml")
