@@ -84,7 +84,7 @@ async def _play(arguments: argparse.Namespace, report: Report) -> None:
 async def _tell(directory: Path, url: str, report: Report, database: Path | None) -> None:
     began = time.monotonic()
     device, provider = (_impatient(target_of(directory / name, url)) for name in ("device.toml", "provider.toml"))
-    where = "another process" if database is not None else "it ran already"
+    where = "another process" if database is not None else "already running"
     report.begin(url, f"{where}, {device.config.suites[0].name}")
     story = Story(device, provider, report, database)
     await story.play()
