@@ -31,7 +31,7 @@ def summary(event: Event) -> tuple[Any, ...]:
         case RequestFailed():
             return ("failed", event.failure)
         case Closed():
-            return ("closed", event.fault, event.rule, event.detail)
+            return ("closed", event.fault, event.rule)
         case _:
             return (type(event).__name__,)
 

@@ -26,7 +26,8 @@ class Victim:
 
     - no method raises,
     - ``Closed`` comes at most once, and after it only ``Wait(inf)``,
-    - no Transmit comes while another is on loan.
+    - no Transmit comes while another is on loan,
+    - a Wait lies ahead.
     """
 
     def __init__(self, connection: Connection, clock: Clock, *, is_client: bool) -> None:
@@ -72,6 +73,7 @@ class Victim:
                 assert self.connection.state is State.CLOSED
             match output:
                 case Wait():
+                    assert output.until > self.clock.now.mono, "a Wait for what is due already: drivers would spin"
                     self.wait = output
                     return
                 case Transmit(data):

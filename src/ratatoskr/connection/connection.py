@@ -95,8 +95,8 @@ class Connection:
     # From the transport
 
     def receive(self, data: bytes) -> None:
-        """Bytes came, in any chunking. They are judged by the next poll."""
-        if self._machine.state not in (State.CLOSING, State.CLOSED):
+        """Bytes came, in any chunking; none prove nothing. They are judged by the next poll."""
+        if data and self._machine.state not in (State.CLOSING, State.CLOSED):
             self._reader.feed(data)
             self._unread = True
             self._liveness.heard = True

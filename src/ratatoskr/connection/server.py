@@ -49,7 +49,7 @@ class ServerSide:
         config = self._config
         self._handshake.read_m1(body)
         hello = ServerHello(
-            tuple(config.identity.wire_chain()), now.wall, self.m3_limit, config.limits.accept_timeout
+            tuple(config.identity.wire_chain()), now.wall_ms / 1000, self.m3_limit, config.limits.accept_timeout
         ).encode()
         body = self._handshake.m2(lambda h: hello + config.identity.sign(transcript_bytes(SERVER_AUTH, h, hello)))
         return encode_record(RecordType.M2, body)

@@ -9,8 +9,9 @@ from ratatoskr.connection.states import DEADLINES
 from ratatoskr.errors import Fault
 from ratatoskr.events import Closed
 from ratatoskr.limits import Limits
+from ratatoskr.testing import Clock, Pair
 from ratatoskr.timers import Timer
-from tests.attacks.hostile import CLIENT, SERVER_SIDE, HostilePeer
+from tests.attacks.hostile import AUTHORITY, CLIENT, DEVICE, SERVER, SERVER_SIDE, HostilePeer
 from tests.attacks.situations import bring
 
 EPSILON = 1 / 1024
@@ -121,3 +122,13 @@ def test_each_record_has_its_own_time() -> None:
     victim.feed(second[10:])
     victim.advance(1.0)
     assert victim.verdict() is None
+
+
+def test_a_clock_before_the_epoch_raises_nothing() -> None:
+    """A battery is empty, or an administrator was clumsy: certificates are judged, and that is all."""
+    clock = Clock(wall=-5.0)
+    pair = Pair(client=AUTHORITY.client_config(DEVICE), server=AUTHORITY.server_config(identity=SERVER), clock=clock)
+    pair.run(seconds=1)
+    closed = pair.client.closed
+    assert closed is not None
+    assert closed.rule == "certificate.not_yet_valid"

@@ -59,6 +59,16 @@ def test_any_byte_proves_life() -> None:
     assert said(peer) == ["ping"]
 
 
+def test_no_bytes_prove_no_life() -> None:
+    """Some transports deliver empty messages."""
+    victim = HostilePeer(CLIENT).open().victim
+    victim.advance(TIMEOUT - EPSILON)
+    victim.connection.receive(b"")
+    victim.drain()
+    victim.advance(EPSILON)
+    assert victim.verdict() == (Fault.PEER_SILENT, "liveness")
+
+
 def test_a_byte_between_two_heartbeats_moves_the_next_one() -> None:
     peer = HostilePeer(CLIENT).open()
     peer.victim.advance(10.0)
