@@ -3,7 +3,7 @@
 A client::
 
     async with connect("ws://localhost:8765", config) as peer:
-        result = await peer.request(MARKETPLACE_SEARCH, Search(text="seeds"))
+        result = await peer.request(MARKETPLACE_SEARCH, Search(query="seeds"))
 
 A server::
 
