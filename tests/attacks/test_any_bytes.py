@@ -10,7 +10,8 @@ from ratatoskr.channel import RecordType, encode_record
 from ratatoskr.connection import State
 from ratatoskr.errors import Fault
 from ratatoskr.events import ConnectionRequested, Opened, RequestFailed, RequestReceived, ResponseReceived
-from tests.attacks.hostile import CLIENT, SIDES
+from ratatoskr.limits import Limits
+from tests.attacks.hostile import CLIENT, SIDES, HostilePeer, make_victim
 from tests.attacks.situations import SITUATIONS, bring
 from tests.attacks.victim import Victim, cut
 
@@ -110,3 +111,15 @@ def test_whole_and_in_pieces_end_the_same_way(side: str, stream: bytes, chunks: 
         closed = victim.finish()
         ends.append((closed.fault, closed.rule, closed.detail))
     assert len(set(ends)) == 1
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize(("own", "theirs"), [(9000, 8000), (8000, 9000)])
+def test_a_data_record_is_as_long_as_was_negotiated(side: str, own: int, theirs: int) -> None:
+    """The smaller of both announcements, to the byte."""
+    small = {"envelope_bytes": 4000}
+    for length, verdict in ((7999, None), (8000, None), (8001, (Fault.RECORD_TOO_LONG, "record.length"))):
+        victim = make_victim(side, limits=Limits(record_bytes=own, **small))
+        HostilePeer(victim, limits=Limits(record_bytes=theirs, **small)).open()
+        victim.feed(b"\x10" + length.to_bytes(3, "big"))
+        assert victim.verdict() == verdict

@@ -291,7 +291,10 @@ class _Link:
         )
         waiter: list[_Outcome] = []
         side.pending.add(id, waiter)
-        outcome = await side.local.settle(waiter, self._depth)
+        try:
+            outcome = await side.local.settle(waiter, self._depth)
+        finally:
+            side.pending.forget(id)
         if isinstance(outcome, CallError):
             raise outcome
         return outcome

@@ -196,6 +196,21 @@ def test_a_span_is_sealed_when_it_is_full() -> None:
     assert len({receipt.signature for receipt in receipts}) == 1
 
 
+def test_what_does_not_fit_into_a_span_waits_for_the_next() -> None:
+    """Seven are unsealed and eight more are there: one of them fills the span, the others follow its seal."""
+    pair = make_pair(
+        client=Limits(span_messages=8, flight_messages=8), server=Limits(span_messages=8, flight_messages=8)
+    )
+    device, platform = Business(pair.client), Business(pair.server)
+    pair.open()
+    for count in (7, 8):
+        for _ in range(count):
+            device.ask(GLANCE, note())
+        pair.run()
+    assert len(platform.asked) == 15
+    assert [asked.evidence.sealed for asked in platform.asked] == [True] * 8 + [False] * 7
+
+
 def test_five_hundred_reads_need_two_seals() -> None:
     limits = Limits(requests_open=600)
     pair = make_pair(client=limits, server=limits)

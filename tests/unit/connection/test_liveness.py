@@ -158,6 +158,7 @@ def test_a_driver_that_is_a_little_late_excuses_nobody() -> None:
         victim.clock.advance(victim.wait.until - victim.clock.now.mono + 0.5)
         victim.drain()
     assert victim.verdict() == (Fault.PEER_SILENT, "liveness")
+    assert victim.clock.now.mono == TIMEOUT + 0.5
 
 
 def test_what_waits_in_the_buffer_is_read_before_the_timer_is_heard() -> None:

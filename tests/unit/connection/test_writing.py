@@ -7,13 +7,13 @@ import pytest
 from ratatoskr import v1
 from ratatoskr.connection import State
 from ratatoskr.errors import Fault
-from ratatoskr.events import RequestFailed, RequestReceived, Transmit, Wait
+from ratatoskr.events import RequestFailed, RequestReceived, ResponseReceived, Transmit, Wait
 from ratatoskr.limits import Limits
 from ratatoskr.messages.standard import MARKETPLACE_SEARCH
 from ratatoskr.timers import Timer
 from tests.attacks.hostile import CLIENT, SERVER_SIDE, SIDES, HostilePeer
 from tests.attacks.situations import SITUATIONS, bring
-from tests.unit.messages.support import envelope, payment, search
+from tests.unit.messages.support import envelope, found, payment, search
 
 EPSILON = 1 / 1024
 
@@ -202,3 +202,30 @@ def test_a_long_session_changes_its_keys(side: str, monkeypatch: pytest.MonkeyPa
         peer.say(peer.flight(envelope(search()), ack=peer.heard()))
     assert peer.victim.connection.state is State.OPEN
     assert len(peer.victim.seen(RequestReceived)) == 20
+
+
+def test_an_answer_that_waits_in_the_buffer_is_in_time() -> None:
+    """The driver comes late, with the answer and its deadline at once: it reads first."""
+    peer = HostilePeer(CLIENT).open()
+    victim = peer.victim
+    victim.connection.request(MARKETPLACE_SEARCH, v1.Search(), timeout=5.0)
+    victim.drain()
+    peer.hear()
+    answer = envelope(found(request_number=1, request_leaf=peer.leaves[1]))
+    victim.connection.receive(peer.record(peer.flight(answer, ack=1).SerializeToString()))
+    victim.clock.advance(5.0)
+    victim.drain()
+    assert len(victim.seen(ResponseReceived)) == 1
+    assert not victim.seen(RequestFailed)
+
+
+def test_the_rest_of_a_record_that_waits_in_the_buffer_is_in_time() -> None:
+    peer = HostilePeer(CLIENT).open()
+    victim = peer.victim
+    record = peer.record(peer.flight(envelope(search())).SerializeToString())
+    victim.feed(record[:9])
+    victim.connection.receive(record[9:])
+    victim.clock.advance(Limits().record_timeout)
+    victim.drain()
+    assert len(victim.seen(RequestReceived)) == 1
+    assert victim.verdict() is None

@@ -395,6 +395,41 @@ def test_a_call_that_waits_for_another_task_s_says_so() -> None:
     assert "one after the other" in str(second)
 
 
+def test_who_gives_up_gets_nothing_later() -> None:
+    """A call that was cancelled, whose answer comes to nobody."""
+    router = Router()
+
+    @router.on(NOTE)
+    async def note(message: v1.Search, call: Call) -> v1.GoAway:
+        await asyncio.sleep(0)
+        return v1.GoAway(reason=message.query)
+
+    async def main() -> str:
+        with local_client(router) as client:
+            given_up = asyncio.create_task(client.request(NOTE, ask("first")))
+            await asyncio.sleep(0)
+            given_up.cancel()
+            client.pair.run()
+            return (await client.request(NOTE, ask("second"))).reason
+
+    assert asyncio.run(main()) == "second"
+
+
+def test_a_slow_line_costs_virtual_time_alone() -> None:
+    with local_client(shop()) as client:
+        client.pair.client.link.latency = client.pair.server.link.latency = 3.0
+        run(client.request(NOTE, ask()))
+        assert client.clock.now.mono == 6.0
+
+
+def test_a_call_that_nobody_hears_times_out() -> None:
+    with local_client(shop()) as client:
+        client.pair.client.link.lost = True
+        with pytest.raises(OutcomeUnknown, match="TIMEOUT"):
+            run(client.request(NOTE, ask(), timeout=7.0))
+        assert client.clock.now.mono == 7.0
+
+
 def test_a_cut_line_is_seen_by_the_caller() -> None:
     """The faults of the link are there to be used."""
     router = Router()
@@ -415,6 +450,8 @@ def test_a_cut_line_is_seen_by_the_caller() -> None:
 def test_leaving_the_block_says_goodbye() -> None:
     with local_client(shop()) as client:
         pass
+    client.close()
+    assert client.clock.now.mono < 2.0
     for end in (client.pair.client, client.pair.server):
         assert end.closed is not None
         assert end.closed.clean

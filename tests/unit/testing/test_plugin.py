@@ -8,6 +8,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+from ratatoskr.testing import Authority, Pair
+
 ROOT = Path(__file__).parents[3]
 
 TESTS = """
@@ -66,3 +68,10 @@ def test_fixtures_are_there(tmp_path: Path) -> None:
 def test_the_package_announces_it_to_pytest() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["entry-points"]["pytest11"] == {"ratatoskr": "ratatoskr.testing.plugin"}
+
+
+def test_the_pair_is_open_and_of_the_authority(ratatoskr_authority: Authority, ratatoskr_pair: Pair) -> None:
+    peer = ratatoskr_pair.client.connection.peer
+    assert peer is not None
+    assert peer.certificate.issuer == ratatoskr_authority.root.kid
+    assert ratatoskr_pair.client.events == ratatoskr_pair.server.events == []
