@@ -184,7 +184,7 @@ def diagram() -> str:
             stays = f"     ({', '.join(loops)}: stays {state.name})" if loops else ""
             lines.append(f"{' ' * (width // 2)}│ {main(state).name}{stays}")
     moves = "   ".join(f"{i.name} ──► {after.name}" for i, after in _shared_moves())
-    lines += ["", f"every state above CLOSING:   {moves}"]
+    lines += ["", f"every state between READY and CLOSING:   {moves}"]
     return f"```text\n{chr(10).join(lines)}\n```"
 
 
@@ -193,8 +193,9 @@ def _moves(state: State) -> list[tuple[Input, State]]:
 
 
 def _shared_moves() -> list[tuple[Input, State]]:
-    """The moves that all states have but the last two."""
-    return [move for move in _moves(State.OPEN) if all(move in _moves(s) for s in list(State)[:-2])]
+    """The moves that all states have but the first, which lasts no time, and the last two."""
+    states = [state for state in State if state not in {State.READY, State.CLOSING, State.CLOSED}]
+    return [move for move in _moves(State.OPEN) if all(move in _moves(state) for state in states)]
 
 
 def _onward(state: State) -> list[tuple[Input, State]]:

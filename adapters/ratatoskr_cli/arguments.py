@@ -60,3 +60,11 @@ def seconds(text: str) -> float:
     if not 0 < value < math.inf:
         raise ValueError
     return value
+
+
+def port(text: str) -> int:
+    """A TCP port, or 0 for any free one."""
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise ValueError
+    return value

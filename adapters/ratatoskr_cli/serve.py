@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from ratatoskr import Role, utc
-from ratatoskr_cli.arguments import Commands, add_command, add_json, add_path
+from ratatoskr_cli.arguments import Commands, add_command, add_json, add_path, port
 from ratatoskr_cli.client import KINDS
 from ratatoskr_cli.exits import Exit, Failed
 from ratatoskr_cli.screen import Screen, to_json
@@ -44,7 +44,7 @@ def add(commands: Commands) -> None:
     )
     add_path(parser, "--config", "who the server is, such as dev/server.toml")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
-    parser.add_argument("--port", type=int, default=PORT, help="the port; 0 for any free one (%(default)s)")
+    parser.add_argument("--port", type=port, default=PORT, help="the port; 0 for any free one (%(default)s)")
     add_path(
         parser, "--db", "the books; beside the configuration, with the ending .sqlite, unless said", required=False
     )

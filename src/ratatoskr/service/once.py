@@ -37,7 +37,7 @@ RETRY_DELAY = 1.0
 CONFLICT = Failure(
     Status.ALREADY_EXISTS,
     "CONFLICT",
-    "another request was made with this key; that one stands, this one is not executed",
+    "another request was made with this key; its outcome, a failure included, stands, and this one needs a new key",
 )
 RUNNING_ELSEWHERE = Failure(
     Status.ABORTED,

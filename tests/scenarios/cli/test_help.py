@@ -51,7 +51,20 @@ def test_version() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["", "dev", "cert", "receipt", "buy", "call", "serve", "demo --jsn", "receipt verify x"]
+    "line",
+    [
+        "serve --config x --port 65536",
+        "serve --config x --port -1",
+        "",
+        "dev",
+        "cert",
+        "receipt",
+        "buy",
+        "call",
+        "serve",
+        "demo --jsn",
+        "receipt verify x",
+    ],
 )
 def test_a_wrong_command_line_ends_with_two_and_shows_the_usage(line: str) -> None:
     ended = run(*line.split())
