@@ -130,7 +130,7 @@ class Driver:
 def _how(end: ConnectionClosed) -> str:
     """How the WebSocket ended, for the log."""
     if end.rcvd is not None:
-        return f"the peer closed the WebSocket: {end.rcvd}"
+        return f"the peer closed the WebSocket: {end.rcvd.code} {end.rcvd.reason!r}"  # the peer's words forge no line
     if end.sent is not None:
         return f"this side closed the WebSocket: {end.sent}"
     return f"the WebSocket was lost: {end.__cause__ or 'the transport ended without a close'}"

@@ -243,7 +243,7 @@ class Session:
         failure = received.failure
         if self._draining.announced:
             failure = GOING_AWAY
-        elif failure is None and 0 < request.expires_at_ms <= now.wall_ms:
+        elif failure is None and _has_expired(request, received.kind, now):
             failure = Rule.REQUEST_EXPIRED.failure("the request expired before it arrived")
         if failure is not None:
             self._refuse(call, failure)
@@ -398,6 +398,13 @@ def _expiry_ms(expires_at: float | None) -> int:
     if not 0 < expires_at < _NEVER:
         raise LocalProtocolError(f"expires_at={expires_at}; it is in seconds since the epoch, and above 0")
     return max(1, int(expires_at * 1000))
+
+
+def _has_expired(request: v1.RatatoskrRequest, kind: AnyKind | None, now: Now) -> bool:
+    """Whether a request is too late by its own words. What runs at most once may have run in time under this nonce,
+    so who keeps outcomes judges it.
+    """
+    return not (kind is not None and kind.once) and 0 < request.expires_at_ms <= now.wall_ms
 
 
 def _incoming(id: RequestId) -> IncomingCall:

@@ -146,10 +146,20 @@ async def test_a_hook_that_takes_too_long_is_stopped(world: World) -> None:
         failed = await refused(world, server)
         await stopped.wait()
     assert failed.fault is Fault.TRANSPORT_LOST
-    assert "4418 (private use) ACCEPT_TIMEOUT" in str(failed)
+    assert "4418 'ACCEPT_TIMEOUT'" in str(failed)
 
 
 # The WebSocket
+
+
+async def test_what_the_peer_says_when_it_closes_forges_no_line_of_the_log(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world.serve() as server, plain(server, subprotocols=[V1]) as websocket:
+        await websocket.close(4000, "x\nINFO opened: \x1b[31mroot")
+        while not caplog.messages[-1].startswith("ended"):
+            await asyncio.sleep(0)
+    assert caplog.messages[-1].endswith("the peer closed the WebSocket: 4000 'x\\nINFO opened: \\x1b[31mroot'")
 
 
 async def test_without_our_subprotocol_there_is_no_websocket(world: World, caplog: pytest.LogCaptureFixture) -> None:

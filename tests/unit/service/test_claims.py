@@ -137,6 +137,13 @@ def test_what_becomes_stale_while_it_is_claimed_is_not_executed(bench: Bench) ->
     assert len(bench.store.store) == 0
 
 
+def test_the_outcome_of_what_ran_in_time_is_told_after_the_expiry_too(bench: Bench) -> None:
+    expires_at = bench.world.clock.now.wall + 5
+    assert bench.redeem(expires_at=expires_at) == (say("10 1"), False)
+    bench.world.clock.advance(6)
+    assert bench.redeem(expires_at=expires_at) == (say("10 1"), True)
+
+
 def test_what_expires_while_it_is_claimed_is_not_executed_and_frees_the_key(bench: Bench) -> None:
     gate = bench.store.after["claim"] = Gate()
     event = request(REDEEM, ask("10"), expires_at=bench.world.clock.now.wall + 5)

@@ -345,6 +345,15 @@ def test_an_expired_request_is_not_executed(ahead: int, expired: bool) -> None:
         assert answer.error.code == Status.DEADLINE_EXCEEDED
 
 
+@pytest.mark.parametrize("ahead", [1, -1])
+def test_the_expiry_of_what_runs_at_most_once_is_not_the_sessions_to_judge(ahead: int) -> None:
+    """It may have run already under this nonce: "not processed" would be untrue, and the caller would pay again."""
+    both = Both()
+    both.client.request(PAY, pay(), expires_at=NOW_MS / 1000 + ahead)
+    both.settle()
+    assert len(both.server.take_all(RequestReceived)) == 1
+
+
 # Refusals by the session itself
 
 
