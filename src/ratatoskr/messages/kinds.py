@@ -55,6 +55,8 @@ class Kind(Generic[Req, Res]):
 
     ``once``: the operation is executed at most once. The name of the request field that holds the business key,
     or True where callers pass ``key=``.
+
+    ``stream``: the answer is any number of ``response`` items, one after the other.
     """
 
     type: int
@@ -64,6 +66,7 @@ class Kind(Generic[Req, Res]):
     response: MessageClass[Res]
     sealed: bool = True
     once: bool | str = False
+    stream: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.type < 1 << 31 or not 0 < self.operation < 1 << 32:
@@ -72,6 +75,8 @@ class Kind(Generic[Req, Res]):
             raise LocalProtocolError(f"kind {self.name}: types below {CUSTOM_TYPES_FROM} belong to the protocol")
         if self.once and not self.sealed:
             raise LocalProtocolError(f"kind {self.name}: what executes at most once must be sealed")
+        if self.once and self.stream:
+            raise LocalProtocolError(f"kind {self.name}: what executes at most once has one answer, not a stream")
         if isinstance(self.once, str):
             field = self.request.DESCRIPTOR.fields_by_name.get(self.once)
             if field is None:

@@ -39,10 +39,12 @@ from ratatoskr.v1.connection_pb2 import (
     SessionLimits,
 )
 from ratatoskr.v1.control_pb2 import (
+    Cancel,
     Control,
     Disconnect,
     Flight,
     GoAway,
+    Grant,
     Hop,
     Ping,
     Pong,
@@ -111,6 +113,7 @@ from ratatoskr.v1.receipt_pb2 import (
 
 __all__ = [
     "AuthorizePayment",
+    "Cancel",
     "CancelOrder",
     "CapturePayment",
     "CertificateBody",
@@ -142,6 +145,7 @@ __all__ = [
     "FilterField",
     "Flight",
     "GoAway",
+    "Grant",
     "Hop",
     "IdentityCertificate",
     "MESSAGE_TYPE_CONNECTION_REQUEST",

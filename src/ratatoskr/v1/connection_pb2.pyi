@@ -35,6 +35,12 @@ class SessionLimits(_message.Message):
     ENVELOPE_BYTES_FIELD_NUMBER: _builtins.int
     REQUESTS_OPEN_FIELD_NUMBER: _builtins.int
     REQUEST_BYTES_OPEN_FIELD_NUMBER: _builtins.int
+    FLIGHT_MESSAGES_FIELD_NUMBER: _builtins.int
+    SPAN_MESSAGES_FIELD_NUMBER: _builtins.int
+    CONTROLS_FIELD_NUMBER: _builtins.int
+    METADATA_ENTRIES_FIELD_NUMBER: _builtins.int
+    METADATA_BYTES_FIELD_NUMBER: _builtins.int
+    CANCELS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     record_bytes: _builtins.int
     """Longest data record, in bytes, its tag included."""
     envelope_bytes: _builtins.int
@@ -43,6 +49,18 @@ class SessionLimits(_message.Message):
     """Requests that may be open at once in one direction."""
     request_bytes_open: _builtins.int
     """Bytes of request envelopes that may be open at once in one direction."""
+    flight_messages: _builtins.int
+    """Most envelopes in one flight."""
+    span_messages: _builtins.int
+    """Most messages between two seals."""
+    controls: _builtins.int
+    """Most controls in one flight."""
+    metadata_entries: _builtins.int
+    """Most metadata entries of one request."""
+    metadata_bytes: _builtins.int
+    """Most bytes of metadata of one request: names, values, and 32 for each entry."""
+    cancels_per_minute: _builtins.int
+    """Most cancels in a minute."""
     def __init__(
         self,
         *,
@@ -50,10 +68,16 @@ class SessionLimits(_message.Message):
         envelope_bytes: _builtins.int = ...,
         requests_open: _builtins.int = ...,
         request_bytes_open: _builtins.int = ...,
+        flight_messages: _builtins.int = ...,
+        span_messages: _builtins.int = ...,
+        controls: _builtins.int = ...,
+        metadata_entries: _builtins.int = ...,
+        metadata_bytes: _builtins.int = ...,
+        cancels_per_minute: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope_bytes", b"envelope_bytes", "record_bytes", b"record_bytes", "request_bytes_open", b"request_bytes_open", "requests_open", b"requests_open"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancels_per_minute", b"cancels_per_minute", "controls", b"controls", "envelope_bytes", b"envelope_bytes", "flight_messages", b"flight_messages", "metadata_bytes", b"metadata_bytes", "metadata_entries", b"metadata_entries", "record_bytes", b"record_bytes", "request_bytes_open", b"request_bytes_open", "requests_open", b"requests_open", "span_messages", b"span_messages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

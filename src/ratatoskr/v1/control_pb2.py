@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aratatoskr/v1/control.proto\x12\x0cratatoskr.v1\"\xdd\x01\n\x06\x46light\x12!\n\x0c\x66irst_number\x18\x01 \x01(\x04R\x0b\x66irstNumber\x12\x1c\n\tenvelopes\x18\x02 \x03(\x0cR\tenvelopes\x12%\n\x04hops\x18\x03 \x03(\x0b\x32\x11.ratatoskr.v1.HopR\x04hops\x12\x10\n\x03\x61\x63k\x18\x04 \x01(\x04R\x03\x61\x63k\x12\x31\n\x08\x63ontrols\x18\x05 \x03(\x0b\x32\x15.ratatoskr.v1.ControlR\x08\x63ontrols\x12&\n\x04seal\x18\x06 \x01(\x0b\x32\x12.ratatoskr.v1.SealR\x04seal\"v\n\x03Hop\x12\x14\n\x05index\x18\x01 \x01(\rR\x05index\x12\x1d\n\ntimeout_ms\x18\x02 \x01(\rR\ttimeoutMs\x12\x18\n\x07\x61ttempt\x18\x03 \x01(\rR\x07\x61ttempt\x12 \n\x0btraceparent\x18\x04 \x01(\tR\x0btraceparent\"o\n\x04Seal\x12\'\n\x0fsignature_suite\x18\x01 \x01(\rR\x0esignatureSuite\x12 \n\x0csigned_at_ms\x18\x02 \x01(\x06R\nsignedAtMs\x12\x1c\n\tsignature\x18\x03 \x01(\x0cR\tsignature\"\xe1\x01\n\x07\x43ontrol\x12(\n\x04ping\x18\x01 \x01(\x0b\x32\x12.ratatoskr.v1.PingH\x00R\x04ping\x12(\n\x04pong\x18\x02 \x01(\x0b\x32\x12.ratatoskr.v1.PongH\x00R\x04pong\x12/\n\x07go_away\x18\x03 \x01(\x0b\x32\x14.ratatoskr.v1.GoAwayH\x00R\x06goAway\x12:\n\ndisconnect\x18\x04 \x01(\x0b\x32\x18.ratatoskr.v1.DisconnectH\x00R\ndisconnectB\t\n\x07\x63ontrolJ\x04\x08\x05\x10\x06J\x04\x08\x06\x10\x07\"\x1c\n\x04Ping\x12\x14\n\x05token\x18\x01 \x01(\x06R\x05token\"\x1c\n\x04Pong\x12\x14\n\x05token\x18\x01 \x01(\x06R\x05token\" \n\x06GoAway\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\"8\n\nDisconnect\x12\x12\n\x04\x63ode\x18\x01 \x01(\rR\x04\x63ode\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reasonb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aratatoskr/v1/control.proto\x12\x0cratatoskr.v1\"\xdd\x01\n\x06\x46light\x12!\n\x0c\x66irst_number\x18\x01 \x01(\x04R\x0b\x66irstNumber\x12\x1c\n\tenvelopes\x18\x02 \x03(\x0cR\tenvelopes\x12%\n\x04hops\x18\x03 \x03(\x0b\x32\x11.ratatoskr.v1.HopR\x04hops\x12\x10\n\x03\x61\x63k\x18\x04 \x01(\x04R\x03\x61\x63k\x12\x31\n\x08\x63ontrols\x18\x05 \x03(\x0b\x32\x15.ratatoskr.v1.ControlR\x08\x63ontrols\x12&\n\x04seal\x18\x06 \x01(\x0b\x32\x12.ratatoskr.v1.SealR\x04seal\"\x8e\x01\n\x03Hop\x12\x14\n\x05index\x18\x01 \x01(\rR\x05index\x12\x1d\n\ntimeout_ms\x18\x02 \x01(\rR\ttimeoutMs\x12\x18\n\x07\x61ttempt\x18\x03 \x01(\rR\x07\x61ttempt\x12 \n\x0btraceparent\x18\x04 \x01(\tR\x0btraceparent\x12\x16\n\x06\x63redit\x18\x05 \x01(\rR\x06\x63redit\"o\n\x04Seal\x12\'\n\x0fsignature_suite\x18\x01 \x01(\rR\x0esignatureSuite\x12 \n\x0csigned_at_ms\x18\x02 \x01(\x06R\nsignedAtMs\x12\x1c\n\tsignature\x18\x03 \x01(\x0cR\tsignature\"\xb2\x02\n\x07\x43ontrol\x12(\n\x04ping\x18\x01 \x01(\x0b\x32\x12.ratatoskr.v1.PingH\x00R\x04ping\x12(\n\x04pong\x18\x02 \x01(\x0b\x32\x12.ratatoskr.v1.PongH\x00R\x04pong\x12/\n\x07go_away\x18\x03 \x01(\x0b\x32\x14.ratatoskr.v1.GoAwayH\x00R\x06goAway\x12:\n\ndisconnect\x18\x04 \x01(\x0b\x32\x18.ratatoskr.v1.DisconnectH\x00R\ndisconnect\x12.\n\x06\x63\x61ncel\x18\x05 \x01(\x0b\x32\x14.ratatoskr.v1.CancelH\x00R\x06\x63\x61ncel\x12+\n\x05grant\x18\x06 \x01(\x0b\x32\x13.ratatoskr.v1.GrantH\x00R\x05grantB\t\n\x07\x63ontrol\"\x1c\n\x04Ping\x12\x14\n\x05token\x18\x01 \x01(\x06R\x05token\"\x1c\n\x04Pong\x12\x14\n\x05token\x18\x01 \x01(\x06R\x05token\" \n\x06GoAway\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\"8\n\nDisconnect\x12\x12\n\x04\x63ode\x18\x01 \x01(\rR\x04\x63ode\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\"/\n\x06\x43\x61ncel\x12%\n\x0erequest_number\x18\x01 \x01(\x04R\rrequestNumber\"D\n\x05Grant\x12%\n\x0erequest_number\x18\x01 \x01(\x04R\rrequestNumber\x12\x14\n\x05items\x18\x02 \x01(\rR\x05itemsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,18 +33,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FLIGHT']._serialized_start=45
   _globals['_FLIGHT']._serialized_end=266
-  _globals['_HOP']._serialized_start=268
-  _globals['_HOP']._serialized_end=386
-  _globals['_SEAL']._serialized_start=388
-  _globals['_SEAL']._serialized_end=499
-  _globals['_CONTROL']._serialized_start=502
-  _globals['_CONTROL']._serialized_end=727
-  _globals['_PING']._serialized_start=729
-  _globals['_PING']._serialized_end=757
-  _globals['_PONG']._serialized_start=759
-  _globals['_PONG']._serialized_end=787
-  _globals['_GOAWAY']._serialized_start=789
-  _globals['_GOAWAY']._serialized_end=821
-  _globals['_DISCONNECT']._serialized_start=823
-  _globals['_DISCONNECT']._serialized_end=879
+  _globals['_HOP']._serialized_start=269
+  _globals['_HOP']._serialized_end=411
+  _globals['_SEAL']._serialized_start=413
+  _globals['_SEAL']._serialized_end=524
+  _globals['_CONTROL']._serialized_start=527
+  _globals['_CONTROL']._serialized_end=833
+  _globals['_PING']._serialized_start=835
+  _globals['_PING']._serialized_end=863
+  _globals['_PONG']._serialized_start=865
+  _globals['_PONG']._serialized_end=893
+  _globals['_GOAWAY']._serialized_start=895
+  _globals['_GOAWAY']._serialized_end=927
+  _globals['_DISCONNECT']._serialized_start=929
+  _globals['_DISCONNECT']._serialized_end=985
+  _globals['_CANCEL']._serialized_start=987
+  _globals['_CANCEL']._serialized_end=1034
+  _globals['_GRANT']._serialized_start=1036
+  _globals['_GRANT']._serialized_end=1104
 # @@protoc_insertion_point(module_scope)

@@ -78,6 +78,7 @@ class Hop(_message.Message):
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    CREDIT_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Which envelope of the flight, from 0."""
     timeout_ms: _builtins.int
@@ -86,6 +87,8 @@ class Hop(_message.Message):
     """How often the caller has sent this nonce before."""
     traceparent: _builtins.str
     """W3C trace context; may be empty."""
+    credit: _builtins.int
+    """Of a stream: how many items may come without a Grant; 16 where none stands."""
     def __init__(
         self,
         *,
@@ -93,10 +96,11 @@ class Hop(_message.Message):
         timeout_ms: _builtins.int = ...,
         attempt: _builtins.int = ...,
         traceparent: _builtins.str = ...,
+        credit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "index", b"index", "timeout_ms", b"timeout_ms", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "credit", b"credit", "index", b"index", "timeout_ms", b"timeout_ms", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -142,6 +146,8 @@ class Control(_message.Message):
     PONG_FIELD_NUMBER: _builtins.int
     GO_AWAY_FIELD_NUMBER: _builtins.int
     DISCONNECT_FIELD_NUMBER: _builtins.int
+    CANCEL_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def ping(self) -> Global___Ping:
         """Asks for a Pong."""
@@ -158,6 +164,14 @@ class Control(_message.Message):
     def disconnect(self) -> Global___Disconnect:
         """The sender has nothing more to say but acks."""
 
+    @_builtins.property
+    def cancel(self) -> Global___Cancel:
+        """The caller no longer wants an answer."""
+
+    @_builtins.property
+    def grant(self) -> Global___Grant:
+        """The caller takes more items of a stream."""
+
     def __init__(
         self,
         *,
@@ -165,12 +179,14 @@ class Control(_message.Message):
         pong: Global___Pong | None = ...,
         go_away: Global___GoAway | None = ...,
         disconnect: Global___Disconnect | None = ...,
+        cancel: Global___Cancel | None = ...,
+        grant: Global___Grant | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["control", b"control", "disconnect", b"disconnect", "go_away", b"go_away", "ping", b"ping", "pong", b"pong"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "control", b"control", "disconnect", b"disconnect", "go_away", b"go_away", "grant", b"grant", "ping", b"ping", "pong", b"pong"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["control", b"control", "disconnect", b"disconnect", "go_away", b"go_away", "ping", b"ping", "pong", b"pong"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "control", b"control", "disconnect", b"disconnect", "go_away", b"go_away", "grant", b"grant", "ping", b"ping", "pong", b"pong"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_control: _TypeAlias = _typing.Literal["ping", "pong", "go_away", "disconnect"]  # noqa: Y015
+    _WhichOneofReturnType_control: _TypeAlias = _typing.Literal["ping", "pong", "go_away", "disconnect", "cancel", "grant"]  # noqa: Y015
     _WhichOneofArgType_control: _TypeAlias = _typing.Literal["control", b"control"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_control) -> _WhichOneofReturnType_control | None: ...
 
@@ -267,3 +283,51 @@ class Disconnect(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Disconnect: _TypeAlias = Disconnect  # noqa: Y015
+
+@_typing.final
+class Cancel(_message.Message):
+    """Asks to end a call. It decides nothing: the terminal answer does."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_NUMBER_FIELD_NUMBER: _builtins.int
+    request_number: _builtins.int
+    """Number of the request in the sender's direction."""
+    def __init__(
+        self,
+        *,
+        request_number: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_number", b"request_number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Cancel: _TypeAlias = Cancel  # noqa: Y015
+
+@_typing.final
+class Grant(_message.Message):
+    """Raises the credit of a stream. What does not raise it changes nothing, so one that is lost or repeated does no harm."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_NUMBER_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    request_number: _builtins.int
+    """Number of the request in the sender's direction."""
+    items: _builtins.int
+    """How many items may come in all, counted from the stream's first."""
+    def __init__(
+        self,
+        *,
+        request_number: _builtins.int = ...,
+        items: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "request_number", b"request_number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Grant: _TypeAlias = Grant  # noqa: Y015

@@ -184,7 +184,7 @@ class RatatoskrResponse(_message.Message):
     operation: _builtins.int
     """The request's operation."""
     index: _builtins.int
-    """Which item of a stream this is, from 0; 0 for a unary answer."""
+    """How many items of the stream came before; 0 for a unary answer."""
     last: _builtins.bool
     """True for the terminal answer."""
     replayed: _builtins.bool
