@@ -105,8 +105,46 @@ class RequestReceived:
         return {entry.name: entry.value for entry in self.request.metadata}
 
     @property
+    def attempt(self) -> int:
+        """How often the caller says that it has sent this nonce before."""
+        return self.received.hop.attempt if self.received.hop is not None else 0
+
+    @property
     def evidence(self) -> Evidence:
         """What the request becomes provable by."""
+        return self.received.evidence
+
+
+class ItemReceived:
+    """The next item of a stream that we asked for. It is no outcome. ``grant(id, …)`` lets more of them come."""
+
+    __slots__ = ("id", "message", "received")
+
+    def __init__(self, id: RequestId, message: Message, received: Received) -> None:
+        self.id: RequestId = id
+        self.message: Message = message
+        """The payload: an instance of the kind's ``response``."""
+        self.received: Received = received
+
+    def __repr__(self) -> str:
+        return f"ItemReceived({self.received.kind})"
+
+    @property
+    def evidence(self) -> Evidence:
+        """What the item becomes provable by."""
+        return self.received.evidence
+
+
+@dataclass(slots=True, eq=False)
+class StreamEnded:
+    """A stream that we asked for is complete; the only outcome of its request."""
+
+    id: RequestId
+    received: Received
+
+    @property
+    def evidence(self) -> Evidence:
+        """What the end becomes provable by."""
         return self.received.evidence
 
 
@@ -166,6 +204,15 @@ class RequestExpired:
 
 
 @dataclass(slots=True, eq=False)
+class RequestCancelled:
+    """Who asked no longer wants an answer. Stop the handler, unless its work must happen once, and then end the call:
+    it keeps its slot until ``respond`` or ``fail``.
+    """
+
+    id: RequestId
+
+
+@dataclass(slots=True, eq=False)
 class SpanSealed:
     """The seal over ``messages`` that were delivered before it has come: their evidence gives receipts now."""
 
@@ -174,7 +221,18 @@ class SpanSealed:
 
 @dataclass(slots=True, eq=False)
 class Writable:
-    """The queue of requests has room again after ``WouldBlock``."""
+    """There is room again after ``WouldBlock``: for items of the stream ``id``, or for requests where it is None."""
+
+    id: RequestId | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Stalled:
+    """This process did not poll for so many seconds after it was due: it was stopped, asleep, or its loop was blocked.
+    The peer gets time to be heard before it counts as silent.
+    """
+
+    seconds: float
 
 
 @dataclass(slots=True, eq=False)
@@ -220,10 +278,14 @@ Event: TypeAlias = (
     | Opened
     | RequestReceived
     | ResponseReceived
+    | ItemReceived
+    | StreamEnded
     | RequestFailed
     | RequestExpired
+    | RequestCancelled
     | SpanSealed
     | Writable
+    | Stalled
     | GoingAway
     | Closed
 )
