@@ -54,6 +54,7 @@ from ratatoskr.v1.money_pb2 import (
     Money,
 )
 from ratatoskr.v1.marketplace_pb2 import (
+    Browse,
     CancelOrder,
     FILTER_FIELD_CATEGORY,
     FILTER_FIELD_CURRENCY,
@@ -65,6 +66,7 @@ from ratatoskr.v1.marketplace_pb2 import (
     ORDER_STATUS_PLACED,
     ORDER_STATUS_UNSPECIFIED,
     Offer,
+    OfferFound,
     OfferPublished,
     OrderCancelled,
     OrderLine,
@@ -113,6 +115,7 @@ from ratatoskr.v1.receipt_pb2 import (
 
 __all__ = [
     "AuthorizePayment",
+    "Browse",
     "Cancel",
     "CancelOrder",
     "CapturePayment",
@@ -162,6 +165,7 @@ __all__ = [
     "ORDER_STATUS_PLACED",
     "ORDER_STATUS_UNSPECIFIED",
     "Offer",
+    "OfferFound",
     "OfferPublished",
     "OrderCancelled",
     "OrderLine",

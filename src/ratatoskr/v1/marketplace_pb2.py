@@ -25,37 +25,41 @@ _sym_db = _symbol_database.Default()
 from ratatoskr.v1 import money_pb2 as ratatoskr_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eratatoskr/v1/marketplace.proto\x12\x0cratatoskr.v1\x1a\x18ratatoskr/v1/money.proto\"\xcc\x01\n\x06Search\x12\x16\n\x05query\x18\x01 \x01(\tB\x00R\x05query\x12\x36\n\x07\x66ilters\x18\x02 \x03(\x0b\x32\x1a.ratatoskr.v1.SearchFilterB\x00R\x07\x66ilters\x12\x32\n\tmax_price\x18\x03 \x01(\x0b\x32\x13.ratatoskr.v1.MoneyB\x00R\x08maxPrice\x12\x1d\n\tpage_size\x18\x04 \x01(\rB\x00R\x08pageSize\x12\x1f\n\npage_token\x18\x05 \x01(\x0c\x42\x00R\tpageToken\"[\n\x0cSearchFilter\x12\x31\n\x05\x66ield\x18\x01 \x01(\x0e\x32\x19.ratatoskr.v1.FilterFieldB\x00R\x05\x66ield\x12\x18\n\x06values\x18\x02 \x03(\tB\x00R\x06values\"g\n\x0cSearchResult\x12-\n\x06offers\x18\x01 \x03(\x0b\x32\x13.ratatoskr.v1.OfferB\x00R\x06offers\x12(\n\x0fnext_page_token\x18\x02 \x01(\x0c\x42\x00R\rnextPageToken\"\xde\x01\n\x05Offer\x12\x1b\n\x08offer_id\x18\x01 \x01(\tB\x00R\x07offerId\x12!\n\x0bprovider_id\x18\x02 \x01(\tB\x00R\nproviderId\x12\x16\n\x05title\x18\x03 \x01(\tB\x00R\x05title\x12\x1a\n\x07summary\x18\x04 \x01(\tB\x00R\x07summary\x12\x1c\n\x08\x63\x61tegory\x18\x05 \x01(\tB\x00R\x08\x63\x61tegory\x12+\n\x05price\x18\x06 \x01(\x0b\x32\x13.ratatoskr.v1.MoneyB\x00R\x05price\x12\x16\n\x05stock\x18\x07 \x01(\rB\x00R\x05stock\"\xf3\x01\n\x0cPublishOffer\x12\'\n\x0epublication_id\x18\x01 \x01(\tB\x00R\rpublicationId\x12\x1b\n\x08offer_id\x18\x02 \x01(\tB\x00R\x07offerId\x12\x16\n\x05title\x18\x03 \x01(\tB\x00R\x05title\x12\"\n\x0b\x64\x65scription\x18\x04 \x01(\tB\x00R\x0b\x64\x65scription\x12\x1c\n\x08\x63\x61tegory\x18\x05 \x01(\tB\x00R\x08\x63\x61tegory\x12+\n\x05price\x18\x06 \x01(\x0b\x32\x13.ratatoskr.v1.MoneyB\x00R\x05price\x12\x16\n\x05stock\x18\x07 \x01(\rB\x00R\x05stock\"\x96\x01\n\x0eOfferPublished\x12\x1b\n\x08offer_id\x18\x01 \x01(\tB\x00R\x07offerId\x12!\n\x0bprovider_id\x18\x02 \x01(\tB\x00R\nproviderId\x12\x1a\n\x08replaced\x18\x03 \x01(\x08R\x08replaced\x12(\n\x0fpublished_at_ms\x18\x04 \x01(\x06\x42\x00R\rpublishedAtMs\"}\n\nPlaceOrder\x12\x1b\n\x08order_id\x18\x01 \x01(\tB\x00R\x07orderId\x12!\n\x0bprovider_id\x18\x02 \x01(\tB\x00R\nproviderId\x12/\n\x05lines\x18\x03 \x03(\x0b\x32\x17.ratatoskr.v1.OrderLineB\x00R\x05lines\"|\n\tOrderLine\x12\x1b\n\x08offer_id\x18\x01 \x01(\tB\x00R\x07offerId\x12\x1c\n\x08quantity\x18\x02 \x01(\rB\x00R\x08quantity\x12\x34\n\nunit_price\x18\x03 \x01(\x0b\x32\x13.ratatoskr.v1.MoneyB\x00R\tunitPrice\"\x82\x02\n\x0bOrderPlaced\x12\x1b\n\x08order_id\x18\x01 \x01(\tB\x00R\x07orderId\x12#\n\x0corder_number\x18\x02 \x01(\tB\x00R\x0borderNumber\x12+\n\x05total\x18\x03 \x01(\x0b\x32\x13.ratatoskr.v1.MoneyB\x00R\x05total\x12\x33\n\x06status\x18\x04 \x01(\x0e\x32\x19.ratatoskr.v1.OrderStatusB\x00R\x06status\x12+\n\x10\x63reditor_account\x18\x05 \x01(\tB\x00R\x0f\x63reditorAccount\x12\"\n\x0cplaced_at_ms\x18\x06 \x01(\x06\x42\x00R\nplacedAtMs\"D\n\x0b\x43\x61ncelOrder\x12\x1b\n\x08order_id\x18\x01 \x01(\tB\x00R\x07orderId\x12\x18\n\x06reason\x18\x02 \x01(\tB\x00R\x06reason\"\xb1\x01\n\x0eOrderCancelled\x12\x1b\n\x08order_id\x18\x01 \x01(\tB\x00R\x07orderId\x12#\n\x0corder_number\x18\x02 \x01(\tB\x00R\x0borderNumber\x12\x33\n\x06status\x18\x03 \x01(\x0e\x32\x19.ratatoskr.v1.OrderStatusB\x00R\x06status\x12(\n\x0f\x63\x61ncelled_at_ms\x18\x04 \x01(\x06\x42\x00R\rcancelledAtMs*\x7f\n\x0b\x46ilterField\x12\x1c\n\x18\x46ILTER_FIELD_UNSPECIFIED\x10\x00\x12\x19\n\x15\x46ILTER_FIELD_CATEGORY\x10\x01\x12\x1c\n\x18\x46ILTER_FIELD_PROVIDER_ID\x10\x02\x12\x19\n\x15\x46ILTER_FIELD_CURRENCY\x10\x03*w\n\x0bOrderStatus\x12\x1c\n\x18ORDER_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13ORDER_STATUS_PLACED\x10\x01\x12\x15\n\x11ORDER_STATUS_PAID\x10\x02\x12\x1a\n\x16ORDER_STATUS_CANCELLED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eratatoskr/v1/marketplace.proto\x12\x0cratatoskr.v1\x1a\x18ratatoskr/v1/money.proto\"\xcc\x01\n\x06Search\x12\x16\n\x05query\x18\x01 \x01(\tB\x00R\x05query\x12\x36\n\x07\x66ilters\x18\x02 \x03(\x0b\x32\x1a.ratatoskr.v1.SearchFilterB\x00R\x07\x66ilters\x12\x32\n\tmax_price\x18\x03 \x01(\x0b\x32\x13.ratatoskr.v1.MoneyB\x00R\x08maxPrice\x12\x1d\n\tpage_size\x18\x04 \x01(\rB\x00R\x08pageSize\x12\x1f\n\npage_token\x18\x05 \x01(\x0c\x42\x00R\tpageToken\"[\n\x0cSearchFilter\x12\x31\n\x05\x66ield\x18\x01 \x01(\x0e\x32\x19.ratatoskr.v1.FilterFieldB\x00R\x05\x66ield\x12\x18\n\x06values\x18\x02 \x03(\tB\x00R\x06values\"g\n\x0cSearchResult\x12-\n\x06offers\x18\x01 \x03(\x0b\x32\x13.ratatoskr.v1.OfferB\x00R\x06offers\x12(\n\x0fnext_page_token\x18\x02 \x01(\x0c\x42\x00R\rnextPageToken\"\xa4\x01\n\x06\x42rowse\x12\x16\n\x05query\x18\x01 \x01(\tB\x00R\x05query\x12\x36\n\x07\x66ilters\x18\x02 \x03(\x0b\x32\x1a.ratatoskr.v1.SearchFilterB\x00R\x07\x66ilters\x12\x32\n\tmax_price\x18\x03 \x01(\x0b\x32\x13.ratatoskr.v1.MoneyB\x00R\x08maxPrice\x12\x16\n\x05limit\x18\x04 \x01(\rB\x00R\x05limit\"i\n\nOfferFound\x12+\n\x05offer\x18\x01 \x01(\x0b\x32\x13.ratatoskr.v1.OfferB\x00R\x05offer\x12\x16\n\x05\x66ound\x18\x02 \x01(\rB\x00R\x05\x66ound\x12\x16\n\x05total\x18\x03 \x01(\rB\x00R\x05total\"\xde\x01\n\x05Offer\x12\x1b\n\x08offer_id\x18\x01 \x01(\tB\x00R\x07offerId\x12!\n\x0bprovider_id\x18\x02 \x01(\tB\x00R\nproviderId\x12\x16\n\x05title\x18\x03 \x01(\tB\x00R\x05title\x12\x1a\n\x07summary\x18\x04 \x01(\tB\x00R\x07summary\x12\x1c\n\x08\x63\x61tegory\x18\x05 \x01(\tB\x00R\x08\x63\x61tegory\x12+\n\x05price\x18\x06 \x01(\x0b\x32\x13.ratatoskr.v1.MoneyB\x00R\x05price\x12\x16\n\x05stock\x18\x07 \x01(\rB\x00R\x05stock\"\xf3\x01\n\x0cPublishOffer\x12\'\n\x0epublication_id\x18\x01 \x01(\tB\x00R\rpublicationId\x12\x1b\n\x08offer_id\x18\x02 \x01(\tB\x00R\x07offerId\x12\x16\n\x05title\x18\x03 \x01(\tB\x00R\x05title\x12\"\n\x0b\x64\x65scription\x18\x04 \x01(\tB\x00R\x0b\x64\x65scription\x12\x1c\n\x08\x63\x61tegory\x18\x05 \x01(\tB\x00R\x08\x63\x61tegory\x12+\n\x05price\x18\x06 \x01(\x0b\x32\x13.ratatoskr.v1.MoneyB\x00R\x05price\x12\x16\n\x05stock\x18\x07 \x01(\rB\x00R\x05stock\"\x96\x01\n\x0eOfferPublished\x12\x1b\n\x08offer_id\x18\x01 \x01(\tB\x00R\x07offerId\x12!\n\x0bprovider_id\x18\x02 \x01(\tB\x00R\nproviderId\x12\x1a\n\x08replaced\x18\x03 \x01(\x08R\x08replaced\x12(\n\x0fpublished_at_ms\x18\x04 \x01(\x06\x42\x00R\rpublishedAtMs\"}\n\nPlaceOrder\x12\x1b\n\x08order_id\x18\x01 \x01(\tB\x00R\x07orderId\x12!\n\x0bprovider_id\x18\x02 \x01(\tB\x00R\nproviderId\x12/\n\x05lines\x18\x03 \x03(\x0b\x32\x17.ratatoskr.v1.OrderLineB\x00R\x05lines\"|\n\tOrderLine\x12\x1b\n\x08offer_id\x18\x01 \x01(\tB\x00R\x07offerId\x12\x1c\n\x08quantity\x18\x02 \x01(\rB\x00R\x08quantity\x12\x34\n\nunit_price\x18\x03 \x01(\x0b\x32\x13.ratatoskr.v1.MoneyB\x00R\tunitPrice\"\x82\x02\n\x0bOrderPlaced\x12\x1b\n\x08order_id\x18\x01 \x01(\tB\x00R\x07orderId\x12#\n\x0corder_number\x18\x02 \x01(\tB\x00R\x0borderNumber\x12+\n\x05total\x18\x03 \x01(\x0b\x32\x13.ratatoskr.v1.MoneyB\x00R\x05total\x12\x33\n\x06status\x18\x04 \x01(\x0e\x32\x19.ratatoskr.v1.OrderStatusB\x00R\x06status\x12+\n\x10\x63reditor_account\x18\x05 \x01(\tB\x00R\x0f\x63reditorAccount\x12\"\n\x0cplaced_at_ms\x18\x06 \x01(\x06\x42\x00R\nplacedAtMs\"D\n\x0b\x43\x61ncelOrder\x12\x1b\n\x08order_id\x18\x01 \x01(\tB\x00R\x07orderId\x12\x18\n\x06reason\x18\x02 \x01(\tB\x00R\x06reason\"\xb1\x01\n\x0eOrderCancelled\x12\x1b\n\x08order_id\x18\x01 \x01(\tB\x00R\x07orderId\x12#\n\x0corder_number\x18\x02 \x01(\tB\x00R\x0borderNumber\x12\x33\n\x06status\x18\x03 \x01(\x0e\x32\x19.ratatoskr.v1.OrderStatusB\x00R\x06status\x12(\n\x0f\x63\x61ncelled_at_ms\x18\x04 \x01(\x06\x42\x00R\rcancelledAtMs*\x7f\n\x0b\x46ilterField\x12\x1c\n\x18\x46ILTER_FIELD_UNSPECIFIED\x10\x00\x12\x19\n\x15\x46ILTER_FIELD_CATEGORY\x10\x01\x12\x1c\n\x18\x46ILTER_FIELD_PROVIDER_ID\x10\x02\x12\x19\n\x15\x46ILTER_FIELD_CURRENCY\x10\x03*w\n\x0bOrderStatus\x12\x1c\n\x18ORDER_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13ORDER_STATUS_PLACED\x10\x01\x12\x15\n\x11ORDER_STATUS_PAID\x10\x02\x12\x1a\n\x16ORDER_STATUS_CANCELLED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ratatoskr.v1.marketplace_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FILTERFIELD']._serialized_start=1867
-  _globals['_FILTERFIELD']._serialized_end=1994
-  _globals['_ORDERSTATUS']._serialized_start=1996
-  _globals['_ORDERSTATUS']._serialized_end=2115
+  _globals['_FILTERFIELD']._serialized_start=2141
+  _globals['_FILTERFIELD']._serialized_end=2268
+  _globals['_ORDERSTATUS']._serialized_start=2270
+  _globals['_ORDERSTATUS']._serialized_end=2389
   _globals['_SEARCH']._serialized_start=75
   _globals['_SEARCH']._serialized_end=279
   _globals['_SEARCHFILTER']._serialized_start=281
   _globals['_SEARCHFILTER']._serialized_end=372
   _globals['_SEARCHRESULT']._serialized_start=374
   _globals['_SEARCHRESULT']._serialized_end=477
-  _globals['_OFFER']._serialized_start=480
-  _globals['_OFFER']._serialized_end=702
-  _globals['_PUBLISHOFFER']._serialized_start=705
-  _globals['_PUBLISHOFFER']._serialized_end=948
-  _globals['_OFFERPUBLISHED']._serialized_start=951
-  _globals['_OFFERPUBLISHED']._serialized_end=1101
-  _globals['_PLACEORDER']._serialized_start=1103
-  _globals['_PLACEORDER']._serialized_end=1228
-  _globals['_ORDERLINE']._serialized_start=1230
-  _globals['_ORDERLINE']._serialized_end=1354
-  _globals['_ORDERPLACED']._serialized_start=1357
-  _globals['_ORDERPLACED']._serialized_end=1615
-  _globals['_CANCELORDER']._serialized_start=1617
-  _globals['_CANCELORDER']._serialized_end=1685
-  _globals['_ORDERCANCELLED']._serialized_start=1688
-  _globals['_ORDERCANCELLED']._serialized_end=1865
+  _globals['_BROWSE']._serialized_start=480
+  _globals['_BROWSE']._serialized_end=644
+  _globals['_OFFERFOUND']._serialized_start=646
+  _globals['_OFFERFOUND']._serialized_end=751
+  _globals['_OFFER']._serialized_start=754
+  _globals['_OFFER']._serialized_end=976
+  _globals['_PUBLISHOFFER']._serialized_start=979
+  _globals['_PUBLISHOFFER']._serialized_end=1222
+  _globals['_OFFERPUBLISHED']._serialized_start=1225
+  _globals['_OFFERPUBLISHED']._serialized_end=1375
+  _globals['_PLACEORDER']._serialized_start=1377
+  _globals['_PLACEORDER']._serialized_end=1502
+  _globals['_ORDERLINE']._serialized_start=1504
+  _globals['_ORDERLINE']._serialized_end=1628
+  _globals['_ORDERPLACED']._serialized_start=1631
+  _globals['_ORDERPLACED']._serialized_end=1889
+  _globals['_CANCELORDER']._serialized_start=1891
+  _globals['_CANCELORDER']._serialized_end=1959
+  _globals['_ORDERCANCELLED']._serialized_start=1962
+  _globals['_ORDERCANCELLED']._serialized_end=2139
 # @@protoc_insertion_point(module_scope)
