@@ -291,17 +291,20 @@ def kinds() -> str:
         once = f", once by {code(kind.once)}" if kind.once else ""
         return ("sealed" if kind.sealed else "deferred") + once
 
+    def answer(kind: AnyKind) -> str:
+        return ("stream of " if kind.stream else "") + code(kind.response.DESCRIPTOR.name)
+
     rows = (
         (
             code(kind.name),
             f"{kind.type}/{kind.operation}",
             code(kind.request.DESCRIPTOR.name),
-            code(kind.response.DESCRIPTOR.name),
+            answer(kind),
             policy(kind),
         )
         for kind in STANDARD_KINDS
     )
-    return table(("kind", "type/operation", "request", "response", "policy"), rows)
+    return table(("kind", "type/operation", "request", "answer", "policy"), rows)
 
 
 def dispositions() -> str:

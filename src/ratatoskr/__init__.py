@@ -88,6 +88,7 @@ from ratatoskr.messages import (
     business_nonce,
 )
 from ratatoskr.messages.standard import (
+    MARKETPLACE_BROWSE,
     MARKETPLACE_CANCEL,
     MARKETPLACE_ORDER,
     MARKETPLACE_PUBLISH,
@@ -105,6 +106,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CUSTOM_TYPES_FROM",
+    "MARKETPLACE_BROWSE",
     "MARKETPLACE_CANCEL",
     "MARKETPLACE_ORDER",
     "MARKETPLACE_PUBLISH",

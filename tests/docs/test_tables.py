@@ -160,6 +160,14 @@ def test_a_table_has_a_row_for_everything(text: str, names: list[str]) -> None:
     assert [line.split("|")[1].strip(" `") for line in text.splitlines() if line.startswith("| `")] == names
 
 
+def test_the_table_of_kinds_shows_which_is_a_stream() -> None:
+    answers = {row.split("|")[1].strip(" `"): row.split("|")[4].strip() for row in tables.kinds().splitlines()[2:]}
+    assert answers["MARKETPLACE_SEARCH"] == "`SearchResult`"
+    assert [name for name, answer in answers.items() if answer.startswith("stream of `")] == [
+        kind.name for kind in STANDARD_KINDS if kind.stream
+    ]
+
+
 def test_the_diagram_shows_every_state_and_every_input() -> None:
     diagram = tables.diagram()
     shown = {*State, *(moved_by for _, moved_by in TRANSITIONS)}

@@ -198,12 +198,15 @@ _PAID = _amount(zero=False)
 _NOTE = _text(0, 140)
 _TITLE = _text(1, 80)
 _STOCK = _number("uint32.lte", range(1_000_001))
+_ORDINAL = _number("uint32.gt", range(1, 1 << 32))
 _PAGE_TOKEN = _bytes("max_len", range(129))
 _TIME = _number("fixed64.gt", range(1, 1 << 64))
 _ORDER_STATUS = _enum(v1.OrderStatus.DESCRIPTOR)
 _PAYMENT_STATUS = _enum(v1.PaymentStatus.DESCRIPTOR)
 
+_QUERY = _text(0, 256)
 _SEARCH_FILTER = _message(v1.SearchFilter, field=_enum(v1.FilterField.DESCRIPTOR), values=_each(_text(1, 64), 1, 8))
+_FILTERS = _each(_SEARCH_FILTER, 0, 8)
 _OFFER = _message(
     v1.Offer,
     offer_id=_ID,
@@ -229,13 +232,21 @@ _PROVIDER_LIMITS = _message(v1.ProviderLimits, offers=_number("uint32.gte_lte", 
 _PAYLOADS: dict[type[Message], _Check] = {
     v1.Search: _message(
         v1.Search,
-        query=_text(0, 256),
-        filters=_each(_SEARCH_FILTER, 0, 8),
+        query=_QUERY,
+        filters=_FILTERS,
         page_size=_number("uint32.lte", range(51)),
         page_token=_PAGE_TOKEN,
         optional={"max_price": _PRICE},
     ),
     v1.SearchResult: _message(v1.SearchResult, offers=_each(_OFFER, 0, 50), next_page_token=_PAGE_TOKEN),
+    v1.Browse: _message(
+        v1.Browse,
+        query=_QUERY,
+        filters=_FILTERS,
+        limit=_number("uint32.lte", range(10_001)),
+        optional={"max_price": _PRICE},
+    ),
+    v1.OfferFound: _message(v1.OfferFound, offer=_OFFER, found=_ORDINAL, total=_ORDINAL),
     v1.PublishOffer: _message(
         v1.PublishOffer,
         publication_id=_ID,

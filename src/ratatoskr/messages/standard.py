@@ -15,6 +15,7 @@ MARKETPLACE_PUBLISH = Kind(
 )
 MARKETPLACE_ORDER = Kind(_MARKETPLACE, 3, "MARKETPLACE_ORDER", v1.PlaceOrder, v1.OrderPlaced, once="order_id")
 MARKETPLACE_CANCEL = Kind(_MARKETPLACE, 4, "MARKETPLACE_CANCEL", v1.CancelOrder, v1.OrderCancelled, once="order_id")
+MARKETPLACE_BROWSE = Kind(_MARKETPLACE, 5, "MARKETPLACE_BROWSE", v1.Browse, v1.OfferFound, sealed=False, stream=True)
 PAYMENT_AUTHORIZE = Kind(
     _PAYMENT, 1, "PAYMENT_AUTHORIZE", v1.AuthorizePayment, v1.PaymentAuthorized, once="end_to_end_id"
 )
@@ -30,6 +31,7 @@ STANDARD_KINDS = KindRegistry(
         MARKETPLACE_PUBLISH,
         MARKETPLACE_ORDER,
         MARKETPLACE_CANCEL,
+        MARKETPLACE_BROWSE,
         PAYMENT_AUTHORIZE,
         PAYMENT_CAPTURE,
         PAYMENT_REFUND,

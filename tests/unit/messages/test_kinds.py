@@ -12,6 +12,7 @@ from ratatoskr import v1
 from ratatoskr.errors import LocalProtocolError
 from ratatoskr.messages import CUSTOM_TYPES_FROM, AnyKind, Kind, KindRegistry, MessageType
 from ratatoskr.messages.standard import (
+    MARKETPLACE_BROWSE,
     MARKETPLACE_SEARCH,
     PAYMENT_AUTHORIZE,
     STANDARD_KINDS,
@@ -35,13 +36,15 @@ def test_message_types_are_those_of_the_schema() -> None:
 def test_kinds_are_sealed_unless_they_say_otherwise() -> None:
     assert kind().sealed
     assert not kind().once
+    assert not kind().stream
     assert str(kind()) == "acme.Redeem (1001/2)"
 
 
-def test_of_the_standard_kinds_searching_alone_is_deferred_and_may_repeat() -> None:
-    assert [each for each in STANDARD_KINDS if not each.sealed] == [MARKETPLACE_SEARCH]
-    assert [each for each in STANDARD_KINDS if not each.once] == [MARKETPLACE_SEARCH]
-    assert len(STANDARD_KINDS) == 8
+def test_of_the_standard_kinds_those_that_look_for_offers_alone_are_deferred_and_may_repeat() -> None:
+    assert [each for each in STANDARD_KINDS if not each.sealed] == [MARKETPLACE_SEARCH, MARKETPLACE_BROWSE]
+    assert [each for each in STANDARD_KINDS if not each.once] == [MARKETPLACE_SEARCH, MARKETPLACE_BROWSE]
+    assert [each for each in STANDARD_KINDS if each.stream] == [MARKETPLACE_BROWSE]
+    assert len(STANDARD_KINDS) == 9
 
 
 @pytest.mark.parametrize(
@@ -58,6 +61,8 @@ def test_of_the_standard_kinds_searching_alone_is_deferred_and_may_repeat() -> N
         ({"type": 999}, "belong to the protocol"),
         ({"once": True, "sealed": False}, "must be sealed"),
         ({"once": "order_id", "sealed": False}, "must be sealed"),
+        ({"once": True, "stream": True}, "at most once has one answer, not a stream"),
+        ({"once": "order_id", "stream": True}, "at most once has one answer, not a stream"),
         ({"once": "no_such"}, "CancelOrder has no field 'no_such'"),
         ({"once": "amount", "request": v1.AuthorizePayment}, "neither text, bytes nor an integer"),
         ({"once": "lines", "request": v1.PlaceOrder}, "neither text, bytes nor an integer"),
@@ -124,6 +129,14 @@ def test_a_kind_that_may_repeat_needs_no_key_and_takes_one() -> None:
     assert kind().business_key(v1.CancelOrder(), "again") == b"again"
 
 
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_stream_may_be_sealed_or_deferred_and_takes_a_key(sealed: bool) -> None:
+    streamed = kind(sealed=sealed, stream=True)
+    assert (streamed.sealed, streamed.stream) == (sealed, True)
+    assert streamed.business_key(v1.CancelOrder()) is None
+    assert streamed.business_key(v1.CancelOrder(), "again") == b"again"
+
+
 def test_a_registry_finds_kinds() -> None:
     redeem = kind()
     registry = STANDARD_KINDS | [redeem]
@@ -133,6 +146,7 @@ def test_a_registry_finds_kinds() -> None:
     assert redeem in registry
     assert redeem not in STANDARD_KINDS
     assert kind(sealed=False) not in registry, "the same place, another policy"
+    assert kind(stream=True) not in registry, "the same place, another number of answers"
     assert "acme.Redeem" not in registry
     assert len(KindRegistry()) == 0
 
@@ -151,7 +165,7 @@ def test_a_name_that_is_not_there_names_those_that_are() -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [kind(name="acme.Other"), kind(sealed=False), kind(once=True), kind(request=empty_pb2.Empty)],
+    [kind(name="acme.Other"), kind(sealed=False), kind(once=True), kind(stream=True), kind(request=empty_pb2.Empty)],
 )
 def test_two_kinds_in_one_place_are_refused(other: AnyKind) -> None:
     with pytest.raises(LocalProtocolError, match="have the same type and operation"):

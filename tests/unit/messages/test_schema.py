@@ -16,29 +16,22 @@ from ratatoskr.messages.standard import STANDARD_KINDS
 from tests.unit.messages.annotations import Annotation, Found, annotated_rules, judged, resolve
 
 EUR = v1.Money(currency="EUR", units=12, nanos=500_000_000)
+LIGHT = v1.SearchFilter(field=v1.FILTER_FIELD_CATEGORY, values=["lighting", "garden"])
+LAMP = v1.Offer(
+    offer_id="lamp-2",
+    provider_id="lamps.example",
+    title="Lamp",
+    summary="Gives light",
+    category="lighting",
+    price=EUR,
+    stock=3,
+)
 
 VALID: list[Message] = [
-    v1.Search(
-        query="lamp",
-        filters=[v1.SearchFilter(field=v1.FILTER_FIELD_CATEGORY, values=["lighting", "garden"])],
-        max_price=EUR,
-        page_size=20,
-        page_token=b"\x01",
-    ),
-    v1.SearchResult(
-        offers=[
-            v1.Offer(
-                offer_id="lamp-2",
-                provider_id="lamps.example",
-                title="Lamp",
-                summary="Gives light",
-                category="lighting",
-                price=EUR,
-                stock=3,
-            )
-        ],
-        next_page_token=b"\x02",
-    ),
+    v1.Search(query="lamp", filters=[LIGHT], max_price=EUR, page_size=20, page_token=b"\x01"),
+    v1.SearchResult(offers=[LAMP], next_page_token=b"\x02"),
+    v1.Browse(query="lamp", filters=[LIGHT], max_price=EUR, limit=20),
+    v1.OfferFound(offer=LAMP, found=1, total=2),
     v1.PublishOffer(
         publication_id="lamp-2/1",
         offer_id="lamp-2",
@@ -142,6 +135,7 @@ BOUNDS: dict[str, Callable[[Any], Bounds]] = {
     "enum.defined_only": lambda _: ([1], [-1, 99]),
     "enum.not_in": lambda bound: ([1], list(bound)),
     "fixed64.gt": lambda bound: ([bound + 1, (1 << 64) - 1], [bound]),
+    "uint32.gt": lambda bound: ([bound + 1, (1 << 32) - 1], [bound]),
     "uint32.lte": lambda bound: ([0, bound - 1, bound], [bound + 1]),
     **dict.fromkeys(
         ["uint32.gte_lte", "uint64.gte_lte", "int32.gte_lte", "int64.gte_lte"],
@@ -281,6 +275,7 @@ def test_a_payload_without_rules_here_passes() -> None:
 
 def test_unset_optional_messages_pass() -> None:
     assert check(v1.Search()) == ()
+    assert check(v1.Browse()) == ()
 
 
 @st.composite
