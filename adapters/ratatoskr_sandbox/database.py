@@ -144,6 +144,7 @@ CREATE TABLE IF NOT EXISTS offers (
     stock INTEGER NOT NULL CONSTRAINT no_stock_below_zero CHECK (stock >= 0),
     title_words TEXT NOT NULL,
     words TEXT NOT NULL,
+    publication INTEGER NOT NULL UNIQUE,  -- of all offers, in the order in which they were published or replaced
     UNIQUE (provider_id, offer_id)
 ) STRICT;
 
