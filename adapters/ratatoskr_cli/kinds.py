@@ -38,13 +38,13 @@ def _kinds(arguments: argparse.Namespace) -> int:
         screen.line((kind.name, "bold"), (f"  {kind.type}/{kind.operation}, {policy(kind)}", "dim"))
         if arguments.kind:
             _show_fields(screen, kind.request.DESCRIPTOR, "  ")
-            screen.line(f"  answer: {fields_text(kind.response.DESCRIPTOR)}")
+            screen.line(f"  {'items' if kind.stream else 'answer'}: {fields_text(kind.response.DESCRIPTOR)}")
             screen.line(("  example:", "dim"))
             screen.line(f"    ratatoskr call {kind.name} '{to_json(example_of(kind.request.DESCRIPTOR))}' \\")
             screen.line("        --config dev/device.toml")
         else:
             screen.line(("  asks     ", "dim"), fields_text(kind.request.DESCRIPTOR))
-            screen.line(("  answers  ", "dim"), fields_text(kind.response.DESCRIPTOR))
+            screen.line(("  streams  " if kind.stream else "  answers  ", "dim"), fields_text(kind.response.DESCRIPTOR))
     return Exit.DONE
 
 
@@ -54,7 +54,8 @@ def policy(kind: AnyKind) -> str:
         return f"sealed, at most once for each {kind.once}"
     if kind.once:
         return "sealed, at most once for each --key"
-    return "sealed" if kind.sealed else "deferred: sealed shortly after delivery"
+    sealed = "sealed" if kind.sealed else "deferred: sealed shortly after delivery"
+    return f"a stream, {sealed}" if kind.stream else sealed
 
 
 def _show_fields(screen: Screen, descriptor: Descriptor, indent: str) -> None:
@@ -72,6 +73,7 @@ def _as_json(kind: AnyKind) -> dict[str, Any]:
         "operation": kind.operation,
         "sealed": kind.sealed,
         "once": kind.once,
+        "stream": kind.stream,
         "request": {each.name: type_text(each) for each in kind.request.DESCRIPTOR.fields},
         "response": {each.name: type_text(each) for each in kind.response.DESCRIPTOR.fields},
         "example": example_of(kind.request.DESCRIPTOR),

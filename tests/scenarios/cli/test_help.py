@@ -81,6 +81,22 @@ def test_kinds_lists_what_can_be_asked() -> None:
     assert "lines[] {offer_id, quantity, unit_price}" in shown
 
 
+def test_kinds_shows_which_is_a_stream() -> None:
+    streams = [kind.name for kind in KINDS if kind.stream]
+    assert [known["name"] for known in ok("kinds", "--json").json if known["stream"]] == streams
+    shown = ok("kinds").out
+    assert re.findall(r"^(\w+)  \d+/\d+, a stream, ", shown, re.MULTILINE) == streams
+    assert len(re.findall(r"^  streams  ", shown, re.MULTILINE)) == len(streams)
+    assert "  streams  offer {offer_id, " in shown
+
+
+@pytest.mark.parametrize(("kind", "label"), [("MARKETPLACE_BROWSE", "items"), ("MARKETPLACE_SEARCH", "answer")])
+def test_a_kind_shows_whether_its_answer_comes_in_items(kind: str, label: str) -> None:
+    shown = ok("kinds", kind).out
+    assert re.findall(r"^  (items|answer): ", shown, re.MULTILINE) == [label]
+    assert ("a stream" in shown) == (label == "items")
+
+
 def test_examples_are_understood() -> None:
     for known in ok("kinds", "--json").json:
         message = payload_of(KINDS.by_name(known["name"]), json.dumps(known["example"]))
