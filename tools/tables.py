@@ -40,7 +40,7 @@ TIMER_LENGTHS = {
     Timer.CLOSE: "close_timeout",
     Timer.DRAIN: "drain_timeout",
 }
-"""Which limit is the length of which timer."""
+"""Which limit is the length of which timer. CANCEL has none: it follows from what was sent."""
 
 TIMER_ENDS: dict[Timer, Fault | str] = {
     Timer.HANDSHAKE: Fault.HANDSHAKE_TIMEOUT,
@@ -53,6 +53,7 @@ TIMER_ENDS: dict[Timer, Fault | str] = {
     Timer.SEAL: "a sealed flight goes out",
     Timer.SPAN: Fault.SEAL_OVERDUE,
     Timer.REQUEST: "that call ends with DEADLINE_EXCEEDED",
+    Timer.CANCEL: "the next of them go out",
     Timer.CLOSE: "the transport is cut",
     Timer.DRAIN: Fault.DRAIN_TIMEOUT,
 }
@@ -239,10 +240,11 @@ def timers() -> str:
     """Every deadline: what it waits for, how long, and what happens then."""
     rows = []
     for timer in Timer:
-        field = TIMER_LENGTHS[timer]
+        field = TIMER_LENGTHS.get(timer, "")
         due = TIMER_ENDS[timer]
         then = f"ends with {code(due.name)}" if isinstance(due, Fault) else due
-        rows.append((code(timer.name), timer.value, code(field), f"{getattr(Limits(), field):g} s", then))
+        default = f"{getattr(Limits(), field):g} s" if field else ""
+        rows.append((code(timer.name), timer.value, code(field), default, then))
     return table(("timer", "waits for", "length: limit", "default", "when it is due"), rows)
 
 

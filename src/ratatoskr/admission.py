@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError, Message
 from ratatoskr import v1
 from ratatoskr.errors import Failure, Fault, LocalProtocolError, ProtocolFault
 from ratatoskr.identity.verify import signed_input
-from ratatoskr.limits import MAX_ACCEPT_TIMEOUT, MIN_REQUEST_BYTES, Limits
+from ratatoskr.limits import MAX_ACCEPT_TIMEOUT, MIN_REQUEST_BYTES, NEGOTIATED, Limits
 from ratatoskr.messages.canonical import is_canonical
 from ratatoskr.messages.envelopes import failure_from_error, failure_to_error
 
@@ -145,23 +145,13 @@ class ConnectionResponse:
 
 def announced(limits: Limits) -> v1.SessionLimits:
     """What this side is willing to receive, as the peer is told."""
-    return v1.SessionLimits(
-        record_bytes=limits.record_bytes,
-        envelope_bytes=limits.envelope_bytes,
-        requests_open=limits.requests_open,
-        request_bytes_open=limits.request_bytes_open,
-    )
+    return v1.SessionLimits(**{name: getattr(limits, name) for name in NEGOTIATED})
 
 
 def negotiate(own: Limits, theirs: v1.SessionLimits) -> Limits:
     """What both sides obey. Raises ProtocolFault where the peer's announcement cannot be lived with."""
     try:
-        return own.negotiated(
-            record_bytes=theirs.record_bytes,
-            envelope_bytes=theirs.envelope_bytes,
-            requests_open=theirs.requests_open,
-            request_bytes_open=theirs.request_bytes_open,
-        )
+        return own.negotiated(**{name: getattr(theirs, name) for name in NEGOTIATED})
     except LocalProtocolError as error:
         raise ProtocolFault(Fault.REFUSED, "admission.limits", str(error)) from None
 

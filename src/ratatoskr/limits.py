@@ -17,6 +17,12 @@ MIN_ENVELOPE_BYTES = 3072
 """No peer may announce less: every error fits."""
 MIN_REQUEST_BYTES = 1024
 """No server may announce less: a connection request has a certificate and a signature."""
+MIN_CONTROLS = 4
+"""No peer may announce less: Ping, Pong, GoAway and Disconnect may meet in one flight."""
+MAX_CONTROLS = 256
+"""More do not fit into what a flight leaves beside its envelopes."""
+MAX_CREDIT = (1 << 32) - 1
+"""Items of a stream."""
 MAX_ACCEPT_TIMEOUT = 3600.0
 """No server may announce more, in seconds."""
 MAX_REQUEST_TIMEOUT = 24 * 3600.0
@@ -27,6 +33,12 @@ _RANGES: dict[str, tuple[float, float]] = {
     "handshake_bytes": (MIN_HANDSHAKE_BYTES, MAX_RECORD_BYTES),
     "requests_open": (1, (1 << 32) - 1),
     "request_bytes_open": (1, (1 << 64) - 1),
+    "controls": (MIN_CONTROLS, MAX_CONTROLS),
+    "metadata_entries": (1, 1024),
+    "metadata_bytes": (1, MAX_RECORD_BYTES),
+    "cancels_per_minute": (1, (1 << 32) - 1),
+    "stream_credit": (1, MAX_CREDIT),
+    "stream_credit_ahead": (1, MAX_CREDIT),
     "accept_timeout": (0.001, MAX_ACCEPT_TIMEOUT),
     "request_timeout": (0.001, MAX_REQUEST_TIMEOUT),
 }
@@ -50,12 +62,6 @@ class Limits:
     """Requests in flight in one direction, from their number to the ack of their terminal answer."""
     request_bytes_open: int = 8 << 20
     """Bytes of request envelopes in flight in one direction."""
-
-    # Held on this side
-    requests_queued: int = 1024
-    """Requests that wait for a slot, before ``WouldBlock``."""
-    request_bytes_queued: int = 64 << 20
-    """Bytes of requests that wait for a slot, before ``WouldBlock``."""
     flight_messages: int = 256
     """Envelopes in one flight; no more than a span."""
     span_messages: int = 256
@@ -66,10 +72,30 @@ class Limits:
     """Metadata entries of one request."""
     metadata_bytes: int = 8 * 1024
     """Names and values of all metadata entries, with 32 bytes charged for each entry."""
+    cancels_per_minute: int = 100
+    """Cancels in a minute, on average, and at once."""
+
+    # Held on this side
+    requests_queued: int = 1024
+    """Requests that wait for a slot, before ``WouldBlock``."""
+    request_bytes_queued: int = 64 << 20
+    """Bytes of requests that wait for a slot, before ``WouldBlock``."""
+    stream_credit: int = 16
+    """Items of a stream that may come before any is granted, unless the request says otherwise."""
+    stream_credit_ahead: int = 1024
+    """Items of one stream that may be granted and not yet have come."""
+    item_bytes_queued: int = 4 << 20
+    """Bytes of stream items that wait to be sent, before ``WouldBlock``."""
+    outbox_messages: int = 4096
+    """Messages that are sent and not acknowledged, before stream items wait."""
+    outbox_bytes: int = 16 << 20
+    """Bytes that are sent and not acknowledged, before stream items wait."""
     control_rate: float = 10.0
     """Controls and empty records per second, on average."""
     control_burst: int = 20
     """Controls and empty records at once."""
+    errors_per_minute: int = 100
+    """Requests that break a rule, in a minute, on average, and at once."""
 
     # Times
     handshake_timeout: float = 10.0
@@ -100,17 +126,24 @@ class Limits:
         if self.flight_messages > self.span_messages or self.span_messages > 256:
             raise LocalProtocolError("Limits.flight_messages <= Limits.span_messages <= 256 must hold")
 
-    def negotiated(
-        self, *, record_bytes: int, envelope_bytes: int, requests_open: int, request_bytes_open: int
-    ) -> Limits:
-        """These limits with the peer's announced ones where they are smaller.
+    def negotiated(self, **announced: int) -> Limits:
+        """These limits with the peer's announced ones, by name of :data:`NEGOTIATED`, where they are smaller.
 
         A peer that announces less than works raises :class:`LocalProtocolError`.
         """
-        return replace(
-            self,
-            record_bytes=min(self.record_bytes, record_bytes),
-            envelope_bytes=min(self.envelope_bytes, envelope_bytes),
-            requests_open=min(self.requests_open, requests_open),
-            request_bytes_open=min(self.request_bytes_open, request_bytes_open),
-        )
+        return replace(self, **{name: min(getattr(self, name), value) for name, value in announced.items()})
+
+
+NEGOTIATED = (
+    "record_bytes",
+    "envelope_bytes",
+    "requests_open",
+    "request_bytes_open",
+    "flight_messages",
+    "span_messages",
+    "controls",
+    "metadata_entries",
+    "metadata_bytes",
+    "cancels_per_minute",
+)
+"""What both sides announce, and obey the smaller of."""

@@ -44,6 +44,7 @@ class Timer(Enum):
     SEAL = "our seal over what we sent unsealed"
     SPAN = "the peer's seal over what it sent unsealed"
     REQUEST = "the earliest deadline of an open call"
+    CANCEL = "cancels that were held back, because the peer takes only so many a minute"
     CLOSE = "the end of the transport after the close"
     DRAIN = "the end of open calls after close() or GOAWAY"
 

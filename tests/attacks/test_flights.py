@@ -14,7 +14,7 @@ from ratatoskr.events import RequestFailed, RequestReceived, ResponseReceived
 from ratatoskr.messages import Rule
 from tests.attacks.hostile import SIDES, HostilePeer
 from tests.attacks.situations import bring
-from tests.unit.messages.support import authorized, custom, envelope, failure, field, payment, search
+from tests.unit.messages.support import authorized, custom, envelope, failure, field, found, payment, search
 
 Make = Callable[[HostilePeer], v1.Flight | bytes]
 
@@ -122,6 +122,12 @@ BROKEN: dict[str, tuple[Make, str]] = {
     "an answer with nothing in it": (plain(b"\2" + field(2, bytes(32))), "response.result"),
     "a stream's item": (answer(index=1), "response.unary"),
     "an answer without end": (answer(last=False), "response.unary"),
+    "an error among items": (
+        plain(envelope(found(operation=5, last=False, error=v1.Error(code=5)))),
+        "response.error",
+    ),
+    "a cancel of nothing": (controls(v1.Control(cancel=v1.Cancel(request_number=1))), "control.number"),
+    "a grant of nothing": (controls(v1.Control(grant=v1.Grant(request_number=1, items=9))), "control.number"),
     "an error with a book in it": (
         answer(error=v1.Error(code=3, violations=[v1.FieldViolation(field="f")] * 9)),
         "response.violations",

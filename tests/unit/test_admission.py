@@ -180,7 +180,16 @@ def test_every_field_is_checked(decode: Callable[[bytes], Any], data: bytes, rul
 
 def test_what_a_side_announces_is_what_it_will_receive() -> None:
     assert announced(Limits(requests_open=7)) == v1.SessionLimits(
-        record_bytes=262_144, envelope_bytes=245_760, requests_open=7, request_bytes_open=8 << 20
+        record_bytes=262_144,
+        envelope_bytes=245_760,
+        requests_open=7,
+        request_bytes_open=8 << 20,
+        flight_messages=256,
+        span_messages=256,
+        controls=16,
+        metadata_entries=32,
+        metadata_bytes=8192,
+        cancels_per_minute=100,
     )
 
 

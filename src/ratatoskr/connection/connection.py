@@ -138,25 +138,65 @@ class Connection:
         key: str | bytes | None = None,
         expires_at: float | None = None,
         metadata: dict[str, str] | None = None,
+        credit: int | None = None,
     ) -> RequestId:
-        """Ask the peer. Exactly one ResponseReceived or RequestFailed will carry the returned id.
+        """Ask the peer. Exactly one outcome will carry the returned id: ResponseReceived, or StreamEnded after any
+        number of ItemReceived where the kind is a stream, or RequestFailed.
 
         ``timeout``: seconds from the next poll, default ``Limits.request_timeout``. ``key``: the business key of a
         kind declared ``once=True``. ``expires_at``: seconds since the epoch, from when on the peer must not execute it.
+        ``credit``: items of a stream that may come before any :meth:`grant`, default ``Limits.stream_credit``.
 
         May be called before ``Opened``. Raises WouldBlock when the queue is full, LocalProtocolError for misuse.
         """
+        self._check_open()
+        return self._session.request(
+            kind, message, timeout=timeout, key=key, expires_at=expires_at, metadata=metadata, credit=credit
+        )
+
+    def retry(self, id: RequestId, *, timeout: float | None = None) -> RequestId:
+        """Make a request that has failed once more, under an id of its own; of this connection or another one.
+
+        Nonce, issue time, expiry and content stay, so what runs at most once is the same operation to the peer.
+        Raises as :meth:`request` does.
+        """
+        self._check_open()
+        return self._session.retry(id, timeout)
+
+    def _check_open(self) -> None:
         if self._machine.state is State.CLOSED and self._closed is None:
             raise LocalProtocolError("the connection is closed: make a new one")
-        return self._session.request(kind, message, timeout=timeout, key=key, expires_at=expires_at, metadata=metadata)
 
-    def respond(self, id: RequestId, message: Message, *, replayed: bool = False) -> None:
-        """Answer a request. Never blocks. Dropped where the request has expired or the session ended.
+    def cancel(self, id: RequestId) -> None:
+        """Ask the peer to end a request of ours. No-op where its outcome has come.
+
+        It decides nothing: the outcome is what the peer answers, and may be the answer that was asked for. Items that
+        come from now on are dropped. A request that has no number yet fails at once, surely not processed. Raises
+        LocalProtocolError for the id of anything else.
+        """
+        self._session.cancel(id)
+
+    def grant(self, id: RequestId, items: int) -> None:
+        """Let so many more items of a stream come. No-op where its outcome has come.
+
+        Raises LocalProtocolError for misuse, and where more than ``Limits.stream_credit_ahead`` would be granted and
+        not yet have come.
+        """
+        self._session.grant(id, items)
+
+    def respond(
+        self, id: RequestId, message: Message | None = None, *, last: bool = True, replayed: bool = False
+    ) -> None:
+        """Answer a request. Dropped where the request has expired or the session ended.
+
+        With ``last=False`` this sends an item of a stream. It raises WouldBlock where the caller takes no more for now,
+        or too much waits to be sent; the event ``Writable`` with that id says when to try again. Without a message
+        it ends a stream. The last answer never blocks.
 
         ``replayed`` says that a stored outcome is repeated. Raises LocalProtocolError for misuse, or an answer that
         exceeds ``Limits.envelope_bytes``.
         """
-        self._session.respond(id, message, replayed=replayed)
+        self._session.respond(id, message, last=last, replayed=replayed)
 
     def fail(self, id: RequestId, failure: Failure, *, replayed: bool = False) -> None:
         """End a request without an answer. Never blocks. Dropped where :meth:`respond` would be."""

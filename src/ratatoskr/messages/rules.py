@@ -26,8 +26,13 @@ class Rule(Enum):
     REQUEST_NONCE = ("request.nonce", Fault.ENVELOPE_INVALID, "a nonce has 16 bytes, not all zero")
     REQUEST_METADATA = ("request.metadata", Fault.LIMIT_EXCEEDED, "metadata keeps to its limits")
     RESPONSE_LEAF = ("response.leaf", Fault.ENVELOPE_INVALID, "a response names a leaf of 32 bytes")
-    RESPONSE_RESULT = ("response.result", Fault.ENVELOPE_INVALID, "a response holds a payload or an error")
+    RESPONSE_RESULT = (
+        "response.result",
+        Fault.ENVELOPE_INVALID,
+        "a response holds a payload or an error, or is the end of a stream",
+    )
     RESPONSE_UNARY = ("response.unary", Fault.ENVELOPE_INVALID, "a unary answer has index 0 and is the last")
+    RESPONSE_ERROR = ("response.error", Fault.ENVELOPE_INVALID, "an error is the last answer")
     RESPONSE_VIOLATIONS = ("response.violations", Fault.LIMIT_EXCEEDED, "an error has at most 8 field violations")
     SEAL_MISSING = ("seal.missing", Fault.SEAL_MISSING, "a flight with a message of a sealed kind carries a seal")
     SEAL_FORM = ("seal.form", Fault.SEAL_INVALID, "a seal has a known suite and a signature of 64 bytes")

@@ -43,7 +43,7 @@ _RESPONSE_FIELDS = 256
 
 
 class Received:
-    """One valid message. ``payload`` is None exactly where ``failure`` is set (or the response carries an error)."""
+    """One valid message. ``payload`` is None exactly where ``failure`` is set, or the response carries none."""
 
     __slots__ = ("envelope", "failure", "hop", "kind", "leaf", "message", "number", "payload", "span")
 
@@ -151,7 +151,7 @@ class MessageValidator:
 
     def _parse(self, data: bytes) -> v1.Flight:
         limits = self._limits
-        if _FLIGHT.exceeds(data, 8 + 6 * limits.flight_messages + 6 * limits.controls):
+        if _FLIGHT.exceeds(data, 8 + 7 * limits.flight_messages + 4 * limits.controls):
             raise Rule.FLIGHT_BUDGET.broken(f"{len(data)} bytes hold too many fields")
         try:
             flight = v1.Flight.FromString(data)
@@ -190,7 +190,7 @@ class MessageValidator:
             if isinstance(message, v1.RatatoskrRequest):
                 _check_request(number, message, kind, limits)
             else:
-                _check_response(number, message)
+                _check_response(number, message, kind)
             if kind is not None and kind.sealed:
                 needs_seal = True
                 if not is_canonical(message, body):
@@ -238,16 +238,19 @@ def _check_request(number: int, request: v1.RatatoskrRequest, kind: AnyKind | No
             raise Rule.REQUEST_METADATA.broken(f"message {number}: {len(metadata)} entries, charged {size} bytes")
 
 
-def _check_response(number: int, response: v1.RatatoskrResponse) -> None:
+def _check_response(number: int, response: v1.RatatoskrResponse, kind: AnyKind | None) -> None:
     if len(response.request_leaf) != 32:
         raise Rule.RESPONSE_LEAF.broken(f"message {number}: {len(response.request_leaf)} bytes")
     result = response.WhichOneof("result")
-    if result is None:
+    stream = kind is not None and kind.stream
+    if result is None and not (stream and response.last):
         raise Rule.RESPONSE_RESULT.broken(f"message {number} holds neither payload nor error")
     if result == "error" and len(response.error.violations) > MAX_VIOLATIONS:
         raise Rule.RESPONSE_VIOLATIONS.broken(f"message {number}: {len(response.error.violations)} violations")
-    if response.index or not response.last:
+    if (response.index or not response.last) and not stream:
         raise Rule.RESPONSE_UNARY.broken(f"message {number}: index {response.index}, last {response.last}")
+    if not response.last and result == "error":
+        raise Rule.RESPONSE_ERROR.broken(f"message {number} is an error and not the last")
 
 
 def _open_request(received: Received, request: v1.RatatoskrRequest) -> None:
@@ -269,7 +272,7 @@ def _open_request(received: Received, request: v1.RatatoskrRequest) -> None:
 
 def _open_response(received: Received, response: v1.RatatoskrResponse) -> None:
     kind = received.kind
-    if kind is None or response.HasField("error"):
+    if kind is None or response.WhichOneof("result") != "payload":
         return
     payload = _open_payload(response.payload, kind.response, kind)
     if isinstance(payload, Failure):

@@ -14,6 +14,11 @@ class Bucket:
         self._tokens = float(burst)
         self._since = 0.0
 
+    @classmethod
+    def per_minute(cls, count: int) -> Bucket:
+        """So many at once, and so many a minute."""
+        return cls(count / 60, count)
+
     def take(self, now: float) -> bool:
         """Take one token at ``now`` (monotonic seconds). False when there is none."""
         tokens = min(self._burst, self._tokens + max(0.0, now - self._since) * self._rate)
@@ -23,3 +28,8 @@ class Bucket:
             return False
         self._tokens = tokens - 1
         return True
+
+    @property
+    def next_in(self) -> float:
+        """Seconds from the last :meth:`take` until there is a token."""
+        return max(0.0, 1 - self._tokens) / self._rate

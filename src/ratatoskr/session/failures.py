@@ -11,6 +11,12 @@ GOING_AWAY = Failure(
 TOO_LONG = Failure(
     Status.OUT_OF_RANGE, "REQUEST_TOO_LONG", "the request is longer than the peer reads", Disposition.NOT_PROCESSED
 )
+CANCELLED_HERE = Failure(
+    Status.CANCELLED, "CANCELLED", "the request was cancelled before it was sent", Disposition.NOT_PROCESSED
+)
+CANCELLED_UNSEEN = Failure(
+    Status.CANCELLED, "CANCELLED", "the request was cancelled before it was begun", Disposition.NOT_PROCESSED
+)
 EXPIRED_HERE = Failure(
     Status.DEADLINE_EXCEEDED, "TIMEOUT", "the handler did not answer in the request's time", Disposition.MAYBE
 )

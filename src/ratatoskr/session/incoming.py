@@ -1,12 +1,12 @@
 """Requests that the peer makes: their slots.
 
 Accepting a request reserves the place of its terminal answer, so answering never blocks. The slot is free again when
-the peer has acknowledged that answer. No table is keyed by the peer's numbers: a slot is an object that the
-application holds.
+the peer has acknowledged that answer.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from math import inf
 
 from ratatoskr import v1
@@ -15,27 +15,72 @@ from ratatoskr.events import RequestId
 from ratatoskr.limits import Limits
 from ratatoskr.messages import AnyKind, Received
 from ratatoskr.messages.envelopes import response_envelope
+from ratatoskr.session.lanes import is_urgent
+from ratatoskr.session.states import ANSWERING, Answering, AnsweringInput
+
+DEFAULT_CREDIT = 16
+"""Items that may be sent of a stream whose request has no hop, or one without credit."""
 
 
 class IncomingCall(RequestId):
     """One request of the peer's, until its terminal answer is acknowledged."""
 
-    __slots__ = ("_received", "answered", "deadline", "kind", "owner", "size")
+    __slots__ = (
+        "_received",
+        "closed",
+        "credit",
+        "deadline",
+        "items",
+        "kind",
+        "number",
+        "owner",
+        "sent",
+        "size",
+        "state",
+        "terminal",
+    )
 
     def __init__(self, owner: IncomingCalls, received: Received, deadline: float) -> None:
         self._received = received
         self.owner: IncomingCalls = owner
+        self.number: int = received.number
         self.kind: AnyKind | None = received.kind
         self.size: int = len(received.envelope)
         self.deadline: float = deadline
-        self.answered: bool = False
-        """Whether the application has answered."""
+        hop = received.hop
+        self.credit: int = (hop.credit if hop is not None else 0) or DEFAULT_CREDIT
+        """Items that may be sent in all."""
+        self.items: deque[bytes] = deque()
+        """Items that wait to be sent."""
+        self.sent: int = 0
+        """Items that were sent."""
+        self.terminal: bytes | None = None
+        """The terminal answer, while it waits behind items."""
+        self.state: Answering = Answering.RUNNING
+        self.closed: bool = False
+        """Whether the application has given the terminal answer."""
 
     def __repr__(self) -> str:
         return f"<RequestId {self.kind} {id(self):x}>"
 
-    def envelope(self, *, payload: bytes | None = None, error: v1.Error | None = None, replayed: bool) -> bytes:
-        """The terminal answer: a payload or an error."""
+    @property
+    def sealed(self) -> bool:
+        """Whether answers need a seal."""
+        return self.kind is None or self.kind.sealed
+
+    @property
+    def urgent(self) -> bool:
+        """Whether answers overtake others."""
+        return is_urgent(self.kind)
+
+    def move(self, input: AnsweringInput) -> None:
+        """Take the transition."""
+        self.state = ANSWERING[self.state, input]
+
+    def envelope(
+        self, *, last: bool, payload: bytes | None = None, error: v1.Error | None = None, replayed: bool = False
+    ) -> bytes:
+        """The next answer: a payload, an error, or nothing at the end of a stream."""
         received = self._received
         asked = received.message
         answer = v1.RatatoskrResponse(
@@ -43,7 +88,8 @@ class IncomingCall(RequestId):
             request_leaf=received.leaf,
             type=asked.type,
             operation=asked.operation,
-            last=True,
+            index=self.sent + len(self.items),
+            last=last,
             replayed=replayed,
             error=error,
         )
@@ -60,7 +106,7 @@ class IncomingCalls:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._bytes_open = 0
-        self._unanswered: dict[IncomingCall, None] = {}
+        self._unanswered: dict[int, IncomingCall] = {}
         self.open: int = 0
         """Slots in use."""
 
@@ -78,35 +124,42 @@ class IncomingCalls:
             )
         self.open += 1
         self._bytes_open += call.size
-        self._unanswered[call] = None
+        self._unanswered[call.number] = call
 
-    def answer(self, call: IncomingCall) -> None:
+    def unanswered(self, number: int) -> IncomingCall | None:
+        """The request of that number, while its terminal answer is not decided."""
+        return self._unanswered.get(number)
+
+    def answered(self, call: IncomingCall) -> None:
         """The terminal answer is decided."""
-        del self._unanswered[call]
+        del self._unanswered[call.number]
 
     def release(self, call: IncomingCall) -> None:
         """The terminal answer was acknowledged."""
+        call.move(AnsweringInput.ACK)
         self.open -= 1
         self._bytes_open -= call.size
 
-    def awaits(self, call: IncomingCall) -> bool:
-        """Whether an answer to the call is still of use. Raises LocalProtocolError where it was answered before, or
-        belongs to another session.
-        """
-        if call.owner is not self:
-            raise LocalProtocolError(f"{call!r} belongs to another session: answer on the connection that it came from")
-        if call.answered:
-            raise LocalProtocolError(f"{call!r} is answered already: answer each request once")
-        return call in self._unanswered
+    def check(self, id: RequestId) -> IncomingCall:
+        """The call that an application names to answer it. Raises LocalProtocolError for any other."""
+        if not isinstance(id, IncomingCall):
+            raise LocalProtocolError(f"{id!r} is no request of the peer's: answer the id of a RequestReceived event")
+        if id.owner is not self:
+            raise LocalProtocolError(f"{id!r} belongs to another session: answer on the connection that it came from")
+        if id.closed:
+            raise LocalProtocolError(f"{id!r} is answered already: answer each request once")
+        return id
 
     def due(self, now: float) -> list[IncomingCall]:
         """Unanswered requests whose time has run out."""
-        return [call for call in self._unanswered if call.deadline <= now]
+        return [call for call in self._unanswered.values() if call.deadline <= now]
 
     def earliest(self) -> float:
         """The earliest deadline of an unanswered request; infinity when there is none."""
-        return min((call.deadline for call in self._unanswered), default=inf)
+        return min((call.deadline for call in self._unanswered.values()), default=inf)
 
     def clear(self) -> None:
         """The session ended: no answer is of use any more."""
+        for call in self._unanswered.values():
+            call.move(AnsweringInput.END)
         self._unanswered.clear()

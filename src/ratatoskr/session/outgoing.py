@@ -1,12 +1,14 @@
 """Requests that we make: the queue before a slot is free, and the slots.
 
-A slot is held from the moment that a request gets its number until its terminal answer is delivered here, even when
-its caller has given up in between. So a peer that never answers costs slots, and never memory without bound.
+1. Payments overtake: they have their lane in the queue, an eighth more places in it, and an eighth of all slots that
+   other requests leave free, with a share of their bytes. A flood of searches delays them by what is on its way, and
+   not by what waits.
+2. A slot is held from the moment that a request gets its number until its terminal answer is delivered here, even when
+   its caller has given up in between.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from math import inf
 
@@ -16,35 +18,57 @@ from ratatoskr import v1
 from ratatoskr.errors import Fault, LocalProtocolError, ProtocolFault, WouldBlock
 from ratatoskr.events import RequestId
 from ratatoskr.limits import Limits
-from ratatoskr.messages import AnyKind, MessageType
+from ratatoskr.messages import AnyKind, Received
 from ratatoskr.messages.envelopes import request_envelope
+from ratatoskr.session.lanes import Lanes, is_urgent
+from ratatoskr.session.states import ASKING, Asking, AskingInput
 
-_PAYMENT = int(MessageType.PAYMENT_REQUEST)
 REQUEST_OVERHEAD = 128
 """Bytes of a request's envelope beside payload and metadata, at most."""
+_RESERVE = 8
+"""One part in so many is for payments alone."""
+_RESERVED_BYTES = 64 * 1024
+"""More bytes than these need not be reserved: payments are short."""
 
 
 class OutgoingCall(RequestId):
-    """One request of ours, until its outcome."""
+    """One request of ours."""
 
     __slots__ = (
+        "attempt",
+        "credit",
         "deadline",
         "expires_at_ms",
+        "granted",
         "issued_at_ms",
+        "items",
         "kind",
         "leaf",
         "metadata",
         "nonce",
         "number",
+        "owner",
         "payload",
-        "resolved",
         "size",
+        "state",
         "timeout",
+        "urgent",
     )
 
     def __init__(
-        self, kind: AnyKind, payload: bytes, nonce: bytes, timeout: float, expires_at_ms: int, metadata: dict[str, str]
+        self,
+        owner: object,
+        kind: AnyKind,
+        payload: bytes,
+        nonce: bytes,
+        *,
+        timeout: float,
+        expires_at_ms: int,
+        metadata: dict[str, str],
+        credit: int,
     ) -> None:
+        self.owner: object = owner
+        """Whose it is; others must not touch it."""
         self.kind: AnyKind = kind
         self.payload: bytes = payload
         self.nonce: bytes = nonce
@@ -54,16 +78,44 @@ class OutgoingCall(RequestId):
         self.size: int = len(payload) + REQUEST_OVERHEAD
         if metadata:
             self.size += sum(len(k.encode()) + len(v.encode()) + 16 for k, v in metadata.items())
+        self.urgent: bool = is_urgent(kind)
+        self.attempt: int = 0
+        """How often its nonce was sent before."""
+        self.credit: int = credit
+        """Items that may come at first; 0 where it is no stream."""
+        self.granted: int = credit
+        """Items that may come in all."""
+        self.items: int = 0
+        """Items that came."""
         self.issued_at_ms: int = 0
         self.deadline: float = inf
         self.number: int = 0
         """0 until it has a slot."""
         self.leaf: bytes = b""
-        self.resolved: bool = False
-        """Whether the outcome is decided here; the peer's answer is dropped then."""
+        self.state: Asking = Asking.QUEUED
 
     def __repr__(self) -> str:
         return f"<RequestId {self.kind.name} {id(self):x}>"
+
+    def move(self, input: AskingInput) -> None:
+        """Take the transition."""
+        self.state = ASKING[self.state, input]
+
+    def again(self, owner: object, timeout: float) -> OutgoingCall:
+        """The same request once more: all that is signed is the same, so it is the same operation."""
+        call = OutgoingCall(
+            owner,
+            self.kind,
+            self.payload,
+            self.nonce,
+            timeout=timeout,
+            expires_at_ms=self.expires_at_ms,
+            metadata=self.metadata,
+            credit=self.credit,
+        )
+        call.issued_at_ms = self.issued_at_ms
+        call.attempt = self.attempt + 1
+        return call
 
     def envelope(self) -> bytes:
         """The request itself."""
@@ -82,14 +134,13 @@ class OutgoingCall(RequestId):
 
 
 class OutgoingCalls:
-    """The queue of requests without a number, payments first, and the table of those with one."""
+    """The queue of requests without a number, and the table of those with one."""
 
-    __slots__ = ("_blocked", "_bytes_open", "_limits", "_open", "_others", "_payments", "_queued_bytes")
+    __slots__ = ("_blocked", "_bytes_open", "_limits", "_open", "_queue", "_queued_bytes")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._payments: deque[OutgoingCall] = deque()
-        self._others: deque[OutgoingCall] = deque()
+        self._queue: Lanes[OutgoingCall] = Lanes()
         self._queued_bytes = 0
         self._open: dict[int, OutgoingCall] = {}
         self._bytes_open = 0
@@ -101,99 +152,117 @@ class OutgoingCalls:
 
     def enqueue(self, call: OutgoingCall) -> None:
         """Take a request. Raises WouldBlock when the queue is full, LocalProtocolError when it can never be sent."""
-        limits = self._limits
+        limits, queue = self._limits, self._queue
         if call.size > limits.envelope_bytes:
             raise LocalProtocolError(
                 f"{call.kind.name}: the request has {call.size} bytes; Limits.envelope_bytes is {limits.envelope_bytes}"
             )
-        payments, others = self._payments, self._others
-        queued = len(payments) + len(others)
-        over_bytes = queued and self._queued_bytes + call.size > limits.request_bytes_queued
-        if queued >= limits.requests_queued or over_bytes:
+        places, room = limits.requests_queued, limits.request_bytes_queued
+        if call.urgent:
+            places, room = places + places // _RESERVE, room + room // _RESERVE
+        if len(queue) >= places or (len(queue) and self._queued_bytes + call.size > room):
             self._blocked = True
-            raise WouldBlock(f"{queued} requests are queued; wait for the event Writable")
-        (payments if call.kind.type == _PAYMENT else others).append(call)
+            raise WouldBlock(f"{len(queue)} requests are queued; wait for the event Writable")
+        queue.put(call, urgent=call.urgent)
         self._queued_bytes += call.size
 
     @property
     def queued(self) -> int:
         """Requests that wait for a slot."""
-        return len(self._payments) + len(self._others)
+        return len(self._queue)
 
     @property
-    def empty(self) -> bool:
-        """Whether nothing is queued and nothing open."""
-        return not (self._payments or self._others or self._open)
+    def in_flight(self) -> int:
+        """Requests that have a slot or wait for one."""
+        return len(self._open) + len(self._queue)
 
     def next(self, room: int) -> OutgoingCall | None:
         """The next request that has a free slot and fits into ``room`` bytes."""
-        queue = self._payments or self._others
-        if not queue:
+        call = self._queue.first()
+        if call is None or call.size > room:
             return None
-        size = queue[0].size
-        limits = self._limits
-        slots_full = len(self._open) >= limits.requests_open
-        bytes_full = self._open and self._bytes_open + size > limits.request_bytes_open
-        if size > room or slots_full or bytes_full:
+        slots, most = self._limits.requests_open, self._limits.request_bytes_open
+        if not call.urgent:
+            slots, most = slots - slots // _RESERVE, most - min(most // _RESERVE, _RESERVED_BYTES)
+        if len(self._open) >= slots or (self._open and self._bytes_open + call.size > most):
             return None
-        self._queued_bytes -= size
-        return queue.popleft()
+        self._queued_bytes -= call.size
+        return self._queue.pop()
 
     def opened(self, call: OutgoingCall, number: int, leaf: bytes) -> None:
         """The request got its number."""
+        call.move(AskingInput.NUMBER)
         call.number = number
         call.leaf = leaf
         self._open[number] = call
         self._bytes_open += call.size
 
-    def answered(self, number: int, leaf: bytes, kind: AnyKind | None) -> OutgoingCall:
-        """The request that a terminal answer names, whose slot is free now. Raises ProtocolFault for any other."""
+    def answered(self, received: Received, response: v1.RatatoskrResponse) -> OutgoingCall:
+        """The request that an answer names. Raises ProtocolFault where there is none such, or the answer is an item
+        that is out of order or beyond the stream's credit.
+        """
+        number, kind = response.request_number, received.kind
         call = self._open.get(number)
-        if call is None or call.leaf != leaf or (call.kind is not kind and call.kind != kind):
+        if call is None or call.leaf != response.request_leaf or (call.kind is not kind and call.kind != kind):
             raise ProtocolFault(Fault.ANSWER_INVALID, "response.request", f"answers {number}, which is not open so")
-        del self._open[number]
-        self._bytes_open -= call.size
+        if response.index != call.items:
+            raise ProtocolFault(
+                Fault.ANSWER_INVALID, "response.item", f"item {response.index} of {number} after {call.items} items"
+            )
+        if not response.last:
+            if call.items >= call.granted:
+                raise ProtocolFault(
+                    Fault.LIMIT_EXCEEDED, "stream.credit", f"more than the {call.granted} items of {number} came"
+                )
+            call.items += 1
         return call
 
+    def close(self, call: OutgoingCall) -> None:
+        """The terminal answer has come: the slot is free."""
+        del self._open[call.number]
+        self._bytes_open -= call.size
+
     def reopen(self, call: OutgoingCall) -> None:
-        """The answer turned out to be part of an invalid flight."""
-        call.resolved = False
-        self._open[call.number] = call
-        self._bytes_open += call.size
+        """The terminal answer turned out to be part of an invalid flight. Its session ends, and so does the call."""
+        call.state = Asking.OPEN
+        if call.number not in self._open:
+            self._open[call.number] = call
+            self._bytes_open += call.size
 
     def unblocked(self) -> bool:
         """Whether to tell an application that was told ``WouldBlock`` that there is room again."""
-        if not self._blocked or self.queued * 2 > self._limits.requests_queued:
+        if not self._blocked or len(self._queue) * 2 > self._limits.requests_queued:
             return False
         if self._queued_bytes * 2 > self._limits.request_bytes_queued:
             return False
         self._blocked = False
         return True
 
-    def take_queued(self) -> list[OutgoingCall]:
-        """Empty the queue."""
-        calls = [*self._payments, *self._others]
-        self._payments.clear()
-        self._others.clear()
-        self._queued_bytes = 0
-        return calls
-
     def drop_queued(self, call: OutgoingCall) -> None:
         """Take one request out of the queue."""
-        (self._payments if call.kind.type == _PAYMENT else self._others).remove(call)
+        self._queue.remove(call, urgent=call.urgent)
         self._queued_bytes -= call.size
 
-    def take_longer_than(self, size: int) -> list[OutgoingCall]:
-        """Take out of the queue what the peer would not read."""
-        longer = [call for call in (*self._payments, *self._others) if call.size > size]
-        for call in longer:
-            self.drop_queued(call)
-        return longer
+    def all_queued(self) -> list[OutgoingCall]:
+        """All requests without a number."""
+        return list(self._queue)
+
+    def take_open(self) -> list[OutgoingCall]:
+        """Empty the table of requests with a number."""
+        calls = list(self._open.values())
+        self._open.clear()
+        self._bytes_open = 0
+        return calls
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is queued and nothing open."""
+        return not (len(self._queue) or self._open)
 
     def unresolved(self) -> Iterator[OutgoingCall]:
         """All requests without an outcome, open ones first."""
-        yield from [call for call in self._open.values() if not call.resolved]
-        yield from [*self._payments, *self._others]
+        yield from [call for call in self._open.values() if call.state is not Asking.GIVEN_UP]
+        yield from list(self._queue)
 
 
 def serialize_payload(kind: AnyKind, message: Message) -> bytes:

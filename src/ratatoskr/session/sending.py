@@ -1,32 +1,67 @@
-"""Our direction of a session: answers and requests become numbered, chained, sealed flights.
+"""Our direction of a session: answers, requests and items become numbered, chained, sealed flights.
 
-1. Answers go first, then requests, payments before others; numbers follow that order.
+1. Answers go first, then requests, then items of streams; payments before others. Numbers follow that order.
 2. A flight is filled and sealed when it is asked for, not when its messages are made: while a write is under way the
    next flight fills by itself, and one signature pays for all of it.
-3. A flight with a message of a sealed kind carries a seal. Otherwise the span is sealed when it is full, or when
+3. A flight takes about half of the calls in flight. If it took all of them, both ends would work in turns, each idle
+   while the other one works.
+4. Items take a share of a flight only, so that what is more urgent never waits for long.
+5. A flight with a message of a sealed kind carries a seal. Otherwise the span is sealed when it is full, or when
    ``Limits.seal_delay`` has passed since its first message.
-4. Every flight acknowledges what was delivered. Where there is nothing else to say, an acknowledgement travels alone
+6. Every flight acknowledges what was delivered. Where there is nothing else to say, an acknowledgement travels alone
    after ``Limits.ack_delay``.
 """
 
 from __future__ import annotations
 
-from collections import deque
-
 from ratatoskr import v1
 from ratatoskr.limits import Limits
 from ratatoskr.messages import MessageSerializer
-from ratatoskr.session.incoming import IncomingCall
+from ratatoskr.session.incoming import DEFAULT_CREDIT, IncomingCall
+from ratatoskr.session.lanes import Lanes
 from ratatoskr.session.outbox import Outbox
-from ratatoskr.session.outgoing import OutgoingCalls
+from ratatoskr.session.outgoing import OutgoingCall, OutgoingCalls
+from ratatoskr.session.streams import Streams
 from ratatoskr.timers import Now, Timer, Timers
 
 FLIGHT_OVERHEAD = 512
-"""Bytes of a flight beside its envelopes and hops: ack, controls, seal, tag."""
-ENVELOPE_OVERHEAD = 40
+"""Bytes of a flight beside its envelopes, hops and controls: ack, seal, tag."""
+ENVELOPE_OVERHEAD = 48
 """Bytes that one envelope adds to a flight: its field's tag and length, and its hop."""
+CONTROL_BYTES = 24
+"""Bytes of one control, without what people read in it."""
+REASON_BYTES = 128
+"""What is said of a reason to go away."""
 DEFAULT_TIMEOUT_MS = 30_000
 """What a request without a hop means by its timeout."""
+LEAST_SHARE = 16
+"""Calls that go into one flight however few are in flight."""
+ITEM_BYTES = 64 * 1024
+"""Bytes of items in one flight; one item goes however long it is."""
+
+
+class _Draft:
+    """A flight that is being filled."""
+
+    __slots__ = ("envelopes", "hops", "needs_seal", "places", "room")
+
+    def __init__(self, places: int, room: int) -> None:
+        self.places = places
+        self.room = room
+        self.envelopes: list[bytes] = []
+        self.hops: list[v1.Hop] = []
+        self.needs_seal = False
+
+    def fits(self, size: int) -> bool:
+        """Whether an envelope of so many bytes has a place."""
+        return self.places > 0 and size + ENVELOPE_OVERHEAD <= self.room
+
+    def add(self, envelope: bytes, *, sealed: bool) -> None:
+        """Take the envelope."""
+        self.envelopes.append(envelope)
+        self.places -= 1
+        self.room -= len(envelope) + ENVELOPE_OVERHEAD
+        self.needs_seal = self.needs_seal or sealed
 
 
 class Sender:
@@ -42,6 +77,8 @@ class Sender:
         "_seal_due",
         "_serializer",
         "_timers",
+        "items_sent",
+        "streams",
     )
 
     _serializer: MessageSerializer
@@ -50,20 +87,32 @@ class Sender:
         self._outgoing = outgoing
         self._timers = timers
         self._limits = limits
-        self._answers: deque[tuple[bytes, bool, IncomingCall]] = deque()
+        self._answers: Lanes[tuple[bytes, IncomingCall]] = Lanes()
+        self.streams: Streams = Streams(limits)
+        """Items that wait."""
         self._outbox: Outbox[IncomingCall] = Outbox()
         self._ack_sent = 0
         self._ack_due = False
         self._seal_due = False
+        self.items_sent: int = 0
+        """Items in the last flight."""
 
     def bind(self, serializer: MessageSerializer, limits: Limits) -> None:
         """The peer is known."""
         self._serializer = serializer
         self._limits = limits
 
-    def answer(self, envelope: bytes, call: IncomingCall, *, sealed: bool) -> None:
-        """Queue the terminal answer to a request of the peer's."""
-        self._answers.append((envelope, sealed, call))
+    def answer(self, call: IncomingCall, envelope: bytes) -> None:
+        """Queue the terminal answer to a request of the peer's, behind the items that wait."""
+        if call.items:
+            call.terminal = envelope
+        else:
+            self._answers.put((envelope, call), urgent=call.urgent)
+
+    @property
+    def number(self) -> int:
+        """The highest number that was sent."""
+        return self._outbox.sent
 
     @property
     def acked(self) -> int:
@@ -77,21 +126,29 @@ class Sender:
     @property
     def done(self) -> bool:
         """Whether no answer waits, and everything is acknowledged."""
-        return not self._answers and not len(self._outbox)
+        return not (len(self._answers) or len(self._outbox))
 
-    def build(self, now: Now, controls: list[v1.Control], delivered: int, *, seal: bool) -> bytes | None:
-        """The next flight; None when there is nothing to say. ``seal`` asks for a seal over a flight of any content."""
+    def build(
+        self, now: Now, controls: list[v1.Control], delivered: int, answering: int, *, seal: bool
+    ) -> bytes | None:
+        """The next flight; None when there is nothing to say.
+
+        ``answering``: requests of the peer's that are open. ``seal`` asks for a seal over a flight of any content.
+        """
+        self.items_sent = 0
         due = controls or self._ack_due or self._seal_due
-        if not (due or self._answers or self._outgoing.queued):
+        if not (due or len(self._answers) or self._outgoing.queued or len(self.streams)):
             return None
         serializer, timers = self._serializer, self._timers
         first = serializer.number + 1
-        envelopes, hops, needs_seal = self._fill(now.mono)
-        if not (envelopes or due):
+        draft = self._fill(now.mono, answering, len(controls))
+        if not (draft.envelopes or due):
             return None
-        flight = v1.Flight(first_number=first, envelopes=envelopes, hops=hops, ack=delivered, controls=controls)
+        flight = v1.Flight(
+            first_number=first, envelopes=draft.envelopes, hops=draft.hops, ack=delivered, controls=controls
+        )
         unsealed = serializer.unsealed
-        if needs_seal or seal or self._seal_due or unsealed >= self._limits.span_messages:
+        if draft.needs_seal or seal or self._seal_due or unsealed >= self._limits.span_messages:
             flight.seal.CopyFrom(serializer.seal(now.wall_ms))
             self._seal_due = False
             timers.stop(Timer.SEAL)
@@ -102,37 +159,55 @@ class Sender:
         timers.stop(Timer.ACK)
         return flight.SerializeToString()
 
-    def _fill(self, now: float) -> tuple[list[bytes], list[v1.Hop], bool]:
-        """Number what fits into one flight. Returns also whether any of it needs a seal."""
-        limits, serializer, outbox, outgoing = self._limits, self._serializer, self._outbox, self._outgoing
-        room = limits.record_bytes - FLIGHT_OVERHEAD
-        count = min(limits.flight_messages, limits.span_messages - serializer.unsealed)
-        envelopes: list[bytes] = []
-        hops: list[v1.Hop] = []
-        needs_seal = False
+    def _fill(self, now: float, answering: int, controls: int) -> _Draft:
+        """Number what goes into one flight."""
+        limits = self._limits
+        share = max(LEAST_SHARE, (self._outgoing.in_flight + answering) // 2)
+        places = min(limits.flight_messages, limits.span_messages - self._serializer.unsealed, share)
+        room = limits.record_bytes - FLIGHT_OVERHEAD - (controls * CONTROL_BYTES + REASON_BYTES if controls else 0)
+        draft = _Draft(places, room)
+        self._fill_answers(draft)
+        if not len(self._answers):
+            self._fill_requests(draft, now)
+        if len(self.streams):
+            self._fill_items(draft)
+            self._fill_answers(draft)
+        return draft
+
+    def _fill_answers(self, draft: _Draft) -> None:
         answers = self._answers
-        while answers and len(envelopes) < count and len(answers[0][0]) + ENVELOPE_OVERHEAD <= room:
-            envelope, sealed, incoming = answers.popleft()
-            serializer.append(envelope)
-            outbox.add(envelope, incoming)
-            envelopes.append(envelope)
-            room -= len(envelope) + ENVELOPE_OVERHEAD
-            needs_seal = needs_seal or sealed
-        while not answers and len(envelopes) < count:
-            call = outgoing.next(room - ENVELOPE_OVERHEAD)
-            if call is None:
-                break
-            envelope = call.envelope()
-            leaf = serializer.append(envelope)
-            outbox.add(envelope, None)
-            outgoing.opened(call, serializer.number, leaf)
-            remaining_ms = round((call.deadline - now) * 1000)
-            if remaining_ms != DEFAULT_TIMEOUT_MS:
-                hops.append(v1.Hop(index=len(envelopes), timeout_ms=max(1, remaining_ms)))
-            envelopes.append(envelope)
-            room -= len(envelope) + ENVELOPE_OVERHEAD
-            needs_seal = needs_seal or call.kind.sealed
-        return envelopes, hops, needs_seal
+        while (first := answers.first()) is not None and draft.fits(len(first[0])):
+            envelope, call = answers.pop()
+            self._number(draft, envelope, call, sealed=call.sealed)
+
+    def _fill_requests(self, draft: _Draft, now: float) -> None:
+        outgoing = self._outgoing
+        while draft.places and (call := outgoing.next(draft.room - ENVELOPE_OVERHEAD)) is not None:
+            hop = _hop(call, len(draft.envelopes), now)
+            if hop is not None:
+                draft.hops.append(hop)
+            leaf = self._number(draft, call.envelope(), None, sealed=call.kind.sealed)
+            outgoing.opened(call, self._serializer.number, leaf)
+
+    def _fill_items(self, draft: _Draft) -> None:
+        streams, outbox = self.streams, self._outbox
+        share = ITEM_BYTES
+        while len(streams) and outbox.has_room(self._limits):
+            size = streams.first_size()
+            if not draft.fits(size) or (self.items_sent and size > share):
+                return
+            share -= size
+            call, envelope = streams.pop()
+            self._number(draft, envelope, None, sealed=call.sealed)
+            self.items_sent += 1
+            if call.terminal is not None and not call.items:
+                self._answers.put((call.terminal, call), urgent=call.urgent)
+
+    def _number(self, draft: _Draft, envelope: bytes, owner: IncomingCall | None, *, sealed: bool) -> bytes:
+        """Give the envelope its number and its place in the flight. Returns its leaf."""
+        draft.add(envelope, sealed=sealed)
+        self._outbox.add(envelope, owner)
+        return self._serializer.append(envelope)
 
     def schedule_ack(self, now: Now, delivered: int) -> None:
         """Nothing else is to be sent now: let what was delivered be acknowledged alone, a little later."""
@@ -157,3 +232,13 @@ class Sender:
     def clear(self) -> None:
         """The session ended: nothing of what waits will be sent."""
         self._answers.clear()
+        self.streams.clear()
+
+
+def _hop(call: OutgoingCall, index: int, now: float) -> v1.Hop | None:
+    """What is said of a request beside its envelope; None where that is what no hop means."""
+    timeout_ms = max(1, round((call.deadline - now) * 1000))
+    credit = 0 if call.credit == DEFAULT_CREDIT else call.credit
+    if timeout_ms == DEFAULT_TIMEOUT_MS and not credit and not call.attempt:
+        return None
+    return v1.Hop(index=index, timeout_ms=timeout_ms, attempt=call.attempt, credit=credit)

@@ -43,17 +43,18 @@ def test_no_more_than_the_slots_are_open(slots: int) -> None:
     pair.open()
     ids = [device.ask(GLANCE, note(str(n))) for n in range(slots + 3)]
     pair.run(seconds=1)
-    assert len(platform.asked) == slots
+    open_ = slots - slots // 8  # the rest is for payments
+    assert len(platform.asked) == open_
     for n, asked in enumerate(platform.asked):  # grows while it is walked
         platform.respond(asked, asked.message)
         pair.run(seconds=0.1)
-        assert len(platform.asked) == min(slots + n + 1, slots + 3)
+        assert len(platform.asked) == min(open_ + n + 1, slots + 3)
     pair.run(seconds=1)
     assert [device.answer(id).reason for id in ids] == [str(n) for n in range(slots + 3)]
 
 
 def test_no_more_than_the_bytes_are_open() -> None:
-    limits = Limits(request_bytes_open=450_000)
+    limits = Limits(request_bytes_open=500_000)
     pair = make_pair(client=limits, server=limits)
     device, platform = Business(pair.client), Business(pair.server)
     pair.open()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import ssl
 import time
@@ -152,14 +153,18 @@ async def test_a_hook_that_takes_too_long_is_stopped(world: World) -> None:
 # The WebSocket
 
 
-async def test_what_the_peer_says_when_it_closes_forges_no_line_of_the_log(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_what_the_peer_says_when_it_closes_forges_no_line_of_the_log(world: World) -> None:
+    ended: asyncio.Queue[str] = asyncio.Queue()
+    handler = logging.Handler()
+    handler.emit = lambda record: ended.put_nowait(record.getMessage())  # type: ignore[method-assign]
     async with world.serve() as server, plain(server, subprotocols=[V1]) as websocket:
-        await websocket.close(4000, "x\nINFO opened: \x1b[31mroot")
-        while not caplog.messages[-1].startswith("ended"):
-            await asyncio.sleep(0)
-    assert caplog.messages[-1].endswith("the peer closed the WebSocket: 4000 'x\\nINFO opened: \\x1b[31mroot'")
+        logging.getLogger("ratatoskr.websockets").addHandler(handler)
+        try:
+            await websocket.close(4000, "x\nINFO opened: \x1b[31mroot")
+            line = await ended.get()
+        finally:
+            logging.getLogger("ratatoskr.websockets").removeHandler(handler)
+    assert line.endswith("the peer closed the WebSocket: 4000 'x\\nINFO opened: \\x1b[31mroot'")
 
 
 async def test_without_our_subprotocol_there_is_no_websocket(world: World, caplog: pytest.LogCaptureFixture) -> None:

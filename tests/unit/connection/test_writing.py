@@ -186,9 +186,9 @@ def test_a_number_is_acknowledged_when_its_event_was_taken() -> None:
     connection, clock = peer.victim.connection, peer.victim.clock
     connection.receive(peer.record(peer.flight(envelope(search()), envelope(search())).SerializeToString()))
     assert isinstance(connection.poll(clock.now), RequestReceived)
-    assert connection._session._delivered == 1
+    assert connection._session._inbox.delivered == 1
     assert isinstance(connection.poll(clock.now), RequestReceived)
-    assert connection._session._delivered == 2
+    assert connection._session._inbox.delivered == 2
 
 
 @pytest.mark.parametrize("side", SIDES)

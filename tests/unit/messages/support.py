@@ -36,7 +36,11 @@ NOTE = Kind(1000, 1, "NOTE", v1.Search, v1.SearchResult)
 """A sealed kind without a key, whose payloads are small."""
 PLAIN = Kind(1000, 2, "PLAIN", v1.GoAway, v1.GoAway, sealed=False)
 """A deferred kind whose payload has no rules."""
-KINDS = STANDARD_KINDS | [NOTE, PLAIN]
+FEED = Kind(1000, 3, "FEED", v1.GoAway, v1.GoAway, sealed=False, stream=True)
+"""A deferred stream whose payloads have no rules."""
+VAULT = Kind(1000, 4, "VAULT", v1.GoAway, v1.GoAway, stream=True)
+"""A sealed stream."""
+KINDS = STANDARD_KINDS | [NOTE, PLAIN, FEED, VAULT]
 
 
 def keys(label: str) -> SecretKeys:
@@ -136,7 +140,7 @@ def search(query: str = "lamp", **changes: Any) -> v1.RatatoskrRequest:
 
 
 def custom(operation: int, payload: bytes, **changes: Any) -> v1.RatatoskrRequest:
-    """A request of NOTE (1) or PLAIN (2), or of a kind that nobody knows."""
+    """A request of NOTE (1), PLAIN (2), FEED (3) or VAULT (4), or of a kind that nobody knows."""
     fields: dict[str, Any] = {"operation": operation, "nonce": NONCE, "issued_at_ms": NOW_MS, "payload": payload}
     return v1.RatatoskrRequest(type=v1.MessageType.ValueType(1000), **(fields | changes))
 
@@ -153,6 +157,25 @@ def found(**changes: Any) -> v1.RatatoskrResponse:
     if not {"payload", "error"} & changes.keys():
         fields["payload"] = v1.SearchResult(next_page_token=b"next").SerializeToString(deterministic=True)
     return v1.RatatoskrResponse(**(fields | changes))
+
+
+def item(index: int = 0, **changes: Any) -> v1.RatatoskrResponse:
+    """A valid item of a feed; with ``last=True`` the last answer."""
+    fields: dict[str, Any] = {
+        "type": 1000,
+        "operation": 3,
+        "index": index,
+        "last": False,
+        "payload": v1.GoAway(reason=str(index)).SerializeToString(deterministic=True),
+    }
+    return found(**(fields | changes))
+
+
+def end(index: int = 0, **changes: Any) -> v1.RatatoskrResponse:
+    """The end of a feed after so many items."""
+    ended = item(index, **({"last": True} | changes))
+    ended.ClearField("payload")
+    return ended
 
 
 def authorized(**changes: Any) -> v1.RatatoskrResponse:

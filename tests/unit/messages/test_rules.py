@@ -29,9 +29,11 @@ from tests.unit.messages.support import (
     broken,
     chain_by_hand,
     custom,
+    end,
     envelope,
     field,
     found,
+    item,
     payment,
     search,
     validator,
@@ -67,7 +69,7 @@ def deferred_twice(request: v1.RatatoskrRequest) -> bytes:
 
 CONTROL = v1.Control(ping=v1.Ping())
 HOP = v1.Hop(index=0)
-FEW = Limits(flight_messages=2, controls=2, span_messages=3, metadata_entries=2, metadata_bytes=100)
+FEW = Limits(flight_messages=2, controls=4, span_messages=3, metadata_entries=2, metadata_bytes=100)
 
 
 def metadata(*entries: tuple[str, str]) -> bytes:
@@ -128,7 +130,7 @@ SESSION_CASES = [
     ),
     Case(Rule.FLIGHT_NUMBER, "nothing", lambda forger: b""),
     one("envelopes", Rule.FLIGHT_COUNT, SEARCH, SEARCH, SEARCH, limits=FEW),
-    one("controls", Rule.FLIGHT_CONTROLS, controls=[CONTROL] * 3, limits=FEW),
+    one("controls", Rule.FLIGHT_CONTROLS, controls=[CONTROL] * 5, limits=FEW),
     hops(v1.Hop(index=2)),
     hops(v1.Hop(index=(1 << 32) - 1)),
     hops(v1.Hop(index=1), v1.Hop(index=0)),
@@ -176,6 +178,9 @@ SESSION_CASES = [
     ),
     one("an index", Rule.RESPONSE_UNARY, envelope(found(index=1))),
     one("not the last", Rule.RESPONSE_UNARY, envelope(found(last=False))),
+    one("an end without a result", Rule.RESPONSE_RESULT, envelope(end(type=10, operation=1))),
+    one("an item without a result", Rule.RESPONSE_RESULT, envelope(end(last=False))),
+    one("an error among items", Rule.RESPONSE_ERROR, envelope(item(error=v1.Error(code=5)))),
     one("violations", Rule.RESPONSE_VIOLATIONS, envelope(found(error=v1.Error(violations=[v1.FieldViolation()] * 9)))),
     one("a payment", Rule.SEAL_MISSING, PAYMENT, seal=False),
     one("a payment among searches", Rule.SEAL_MISSING, SEARCH, PAYMENT, SEARCH, seal=False),

@@ -180,10 +180,10 @@ def test_envelopes_of_a_flight_by_default(count: int, rule: str | None) -> None:
     assert rule_of(validator(), Forger().flight(*[SEARCH] * count)) == rule
 
 
-@pytest.mark.parametrize(("count", "rule"), [(2, None), (3, None), (4, "flight.controls")])
+@pytest.mark.parametrize(("count", "rule"), [(3, None), (4, None), (5, "flight.controls")])
 def test_controls_of_a_flight(count: int, rule: str | None) -> None:
     controls = [v1.Control(ping=v1.Ping(token=1))] * count
-    assert rule_of(validator(limits=Limits(controls=3)), Forger().flight(controls=controls)) == rule
+    assert rule_of(validator(limits=Limits(controls=4)), Forger().flight(controls=controls)) == rule
 
 
 @pytest.mark.parametrize("before", [1, 4])
@@ -244,8 +244,8 @@ def test_the_time_of_a_hop(timeout: int, rule: str | None) -> None:
 
 @pytest.mark.parametrize(("more", "rule"), [(-1, None), (0, None), (1, "flight.budget")])
 def test_fields_of_a_flight(more: int, rule: str | None) -> None:
-    limits = Limits(flight_messages=2, controls=3, span_messages=2)
-    budget = 8 + 6 * limits.flight_messages + 6 * limits.controls
+    limits = Limits(flight_messages=2, controls=4, span_messages=2)
+    budget = 8 + 7 * limits.flight_messages + 4 * limits.controls
     flight = Forger().flight(SEARCH, seal=False) + LONG
     used = 3
     assert rule_of(validator(limits=limits), flight + field(98, 1) * (budget - used + more)) == rule

@@ -90,7 +90,7 @@ def test_answers_that_no_caller_waits_for_are_acknowledged_too() -> None:
     both.client.output(both.now)
     both.run(0.1)
     assert both.client.flights[-1].ack == 1
-    assert both.server.session._incoming.open == 0
+    assert both.server.session._answering.calls.open == 0
 
 
 @pytest.mark.parametrize(

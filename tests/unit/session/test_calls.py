@@ -171,10 +171,10 @@ def test_answers_go_before_requests() -> None:
 
 def test_what_is_said_while_a_write_is_under_way_shares_one_flight_and_one_seal() -> None:
     both = Both()
-    for at in range(20):
+    for at in range(16):
         both.client.request(PAY, pay(f"P {at}"))
     both.settle()
-    assert [len(each.envelopes) for each in both.client.flights if each.HasField("seal")] == [20]
+    assert [len(each.envelopes) for each in both.client.flights if each.HasField("seal")] == [16]
 
 
 def test_a_flight_holds_what_fits_into_a_record() -> None:

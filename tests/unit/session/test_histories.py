@@ -138,8 +138,8 @@ class Histories(RuleBasedStateMachine):
             return
         for side in (self.both.client, self.both.server):
             session = side.session
-            assert len(session._outgoing._open) <= self.both.limits.requests_open
-            assert session._incoming.open <= self.both.limits.requests_open
+            assert len(session._asking.calls._open) <= self.both.limits.requests_open
+            assert session._answering.calls.open <= self.both.limits.requests_open
 
     def teardown(self) -> None:
         """Let everything arrive, drain, and see that nothing is left."""
@@ -166,7 +166,11 @@ class Histories(RuleBasedStateMachine):
         for side in (self.both.client, self.both.server):
             session = side.session
             assert session.over, "an honest end is clean"
-            assert (session._incoming.open, session._incoming._bytes_open, session._outgoing._bytes_open) == (0, 0, 0)
+            assert (
+                session._answering.calls.open,
+                session._answering.calls._bytes_open,
+                session._asking.calls._bytes_open,
+            ) == (0, 0, 0)
             session.end(Fault.CLEAN)
             side.collect()
         self.look()

@@ -72,13 +72,13 @@ def test_a_call_that_its_caller_gave_up_keeps_its_slot() -> None:
 
 @pytest.mark.parametrize(("more", "flights"), [(-1, 1), (0, 1), (1, 0)])
 def test_bytes_of_open_requests_are_bounded(more: int, flights: int) -> None:
-    """Charged with 128 bytes beside the payload; the second request has room for exactly so many."""
+    """Charged with 128 bytes beside the payload; an eighth is for payments, the third request has the rest exactly."""
     both = Both(Limits(request_bytes_open=20_000))
     for _ in range(2):
         both.client.request(PLAIN, v1.GoAway(reason="x" * 5000))
     both.settle()
     used = 2 * (5003 + 128)
-    both.client.request(PLAIN, v1.GoAway(reason="x" * (20_000 - used - 128 - 3 + more)))
+    both.client.request(PLAIN, v1.GoAway(reason="x" * (20_000 - 20_000 // 8 - used - 128 - 3 + more)))
     before = len(both.client.flights)
     both.settle()
     assert len([each for each in both.client.flights[before:] if each.envelopes]) == flights
@@ -227,7 +227,7 @@ def test_accounting_comes_back_to_nothing() -> None:
     for side in (both.client, both.server):
         assert len(side.take_all(ResponseReceived)) + len(side.take_all(RequestFailed)) == 30
         session = side.session
-        assert (session._incoming.open, session._incoming._bytes_open) == (0, 0)
-        assert session._outgoing.empty
-        assert (session._outgoing._bytes_open, session._outgoing._queued_bytes) == (0, 0)
+        assert (session._answering.calls.open, session._answering.calls._bytes_open) == (0, 0)
+        assert session._asking.calls.empty
+        assert (session._asking.calls._bytes_open, session._asking.calls._queued_bytes) == (0, 0)
         assert session._sender.done

@@ -1,0 +1,63 @@
+"""Charges: what a peer may make us do for nothing.
+
+1. Every control, and every flight that brings nothing, takes from one bucket.
+2. A Grant that raises a credit is free, once for each item that was sent: who consumes may say so.
+3. Cancels have a bucket of their own, because each may throw away work that was begun.
+4. So have requests that break a rule: an error costs us a signature, and its sender next to nothing.
+"""
+
+from __future__ import annotations
+
+from ratatoskr.errors import Fault, ProtocolFault
+from ratatoskr.limits import Limits
+from ratatoskr.session.bucket import Bucket
+
+_FREE_GRANTS = 1024
+"""Grants that a peer may save up."""
+
+
+class Charges:
+    """The buckets of one session. Each method raises ProtocolFault where its bucket is empty."""
+
+    __slots__ = ("_cancels", "_controls", "_errors", "_free_grants", "_limits")
+
+    def __init__(self, limits: Limits) -> None:
+        self.bind(limits)
+
+    def bind(self, limits: Limits) -> None:
+        """The limits were negotiated."""
+        self._limits = limits
+        self._controls = Bucket(limits.control_rate, limits.control_burst)
+        self._cancels = Bucket.per_minute(limits.cancels_per_minute)
+        self._errors = Bucket.per_minute(limits.errors_per_minute)
+        self._free_grants = 0
+
+    def control(self, now: float) -> None:
+        """A control, or a flight that brought nothing."""
+        if not self._controls.take(now):
+            raise _exceeded("controls.rate", f"more than {self._limits.control_rate} controls a second")
+
+    def cancel(self, now: float) -> None:
+        """A request was cancelled."""
+        if not self._cancels.take(now):
+            raise _exceeded("cancels.rate", f"more than {self._limits.cancels_per_minute} cancels a minute")
+
+    def error(self, now: float) -> None:
+        """A request broke a rule."""
+        if not self._errors.take(now):
+            raise _exceeded("errors.rate", f"more than {self._limits.errors_per_minute} invalid requests a minute")
+
+    def grant(self, now: float, *, raises: bool) -> None:
+        """A credit was granted; ``raises`` is whether it is more than before."""
+        if raises and self._free_grants:
+            self._free_grants -= 1
+        else:
+            self.control(now)
+
+    def items_sent(self, count: int) -> None:
+        """The peer may grant as often for them."""
+        self._free_grants = min(_FREE_GRANTS, self._free_grants + count)
+
+
+def _exceeded(rule: str, detail: str) -> ProtocolFault:
+    return ProtocolFault(Fault.LIMIT_EXCEEDED, rule, detail)
