@@ -50,7 +50,7 @@ class Connection:
         self._reader = RecordReader()
         self._timers = Timers()
         self._machine = Machine(side, config.limits, self._timers)
-        self._liveness = Liveness(config.limits, self._timers)
+        self._liveness = Liveness(config.limits, self._timers, config.entropy)
         self._outbound: deque[bytes] = deque()
         self._unread = False
         self._partial = False
@@ -91,6 +91,11 @@ class Connection:
     def session_id(self) -> bytes:
         """32 bytes; empty before ``Opened``."""
         return self._session.session_id
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds from the last ping to its answer. Until a quiet line is pinged it is the handshake's; None before."""
+        return self._liveness.round_trip
 
     # From the transport
 
@@ -220,8 +225,12 @@ class Connection:
         if session.fresh:
             session.start(now)
         mono = now.mono
-        if self._liveness.heard:
-            self._liveness.touch(mono)
+        liveness = self._liveness
+        if mono - liveness.due > liveness.patience:
+            self._stalled(mono)
+        liveness.due = mono
+        if liveness.heard:
+            liveness.touch(mono)
         while True:
             event = session.take()
             if event is not None:
@@ -241,6 +250,7 @@ class Connection:
         self._started = True
         if isinstance(self._side, ClientSide):
             self._outbound.append(self._side.hello())
+            self._liveness.ask(now)
         self._machine.start(now)
 
     # Records
@@ -271,10 +281,13 @@ class Connection:
                 return
             case Input.M1 if isinstance(side, ServerSide):
                 self._outbound.append(side.challenge(body, now))
+                self._liveness.ask(now)
             case Input.M2 if isinstance(side, ClientSide):
                 self._outbound.append(side.request(body, now))
+                self._liveness.answered(now)
             case Input.M3 if isinstance(side, ServerSide):
                 self._peer = side.admit(body, now)
+                self._liveness.answered(now)
                 self._session.tell(ConnectionRequested(self._peer, side.token))
             case Input.RESPONSE if isinstance(side, ClientSide):
                 side.answered(type, header, body)
@@ -302,7 +315,7 @@ class Connection:
 
     def _handle_flight(self, plaintext: bytes, now: Now) -> None:
         for control in self._session.receive(plaintext, now):
-            self._liveness.receive(control)
+            self._liveness.receive(control, now)
         self._urged = self._urged or self._session.draining
 
     # What was decided between polls
@@ -336,6 +349,12 @@ class Connection:
             self._close(ProtocolFault(Fault.REJECTED, "admission.rejected", str(failure)), Input.REJECT, now)
 
     # Time
+
+    def _stalled(self, mono: float) -> None:
+        """The driver came late; whoever is connected is told."""
+        stalled = self._liveness.stall(mono)
+        if self._machine.state in (State.OPEN, State.DRAINING):
+            self._session.tell(stalled)
 
     def _fire(self, now: Now) -> None:
         """Act on one due timer."""
@@ -442,7 +461,7 @@ class Connection:
         """The next flight as a record; None where there is nothing to say, or nobody to say it to."""
         if self._machine.state not in (State.OPEN, State.DRAINING):
             return None
-        plaintext = self._session.build(now, self._liveness.controls())
+        plaintext = self._session.build(now, self._liveness.controls(now))
         return None if plaintext is None else self._side.established.send.protect(RecordType.DATA, plaintext)
 
     def _wait(self, now: Now) -> Wait:
@@ -450,6 +469,7 @@ class Connection:
         if self._closed is None:
             session.schedule_ack(now)
         timers = session.timers if session.timers.earliest < self._timers.earliest else self._timers
+        self._liveness.due = timers.earliest
         return Wait(*timers.next())
 
 
