@@ -18,7 +18,7 @@ from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import InvalidHandshake, InvalidStatus
 
 from ratatoskr import Closed, Config, Connection, Fault, LocalProtocolError
-from ratatoskr.service import OnceStore, Router
+from ratatoskr.service import DEFAULT_RETRIES, OnceStore, RetryPolicy, Router
 from ratatoskr_websockets.driver import MESSAGE_BYTES
 from ratatoskr_websockets.errors import ConnectFailed
 from ratatoskr_websockets.guard import GuardedClient
@@ -38,6 +38,7 @@ async def connect(
     server_name: str | None = None,
     ssl: SSLContext | None = None,
     proxy: str | Literal[True] | None = True,
+    retry: RetryPolicy = DEFAULT_RETRIES,
 ) -> AsyncIterator[Peer]:
     """Connect to a server; the block gets the open :class:`Peer`.
 
@@ -45,6 +46,7 @@ async def connect(
     URL's host. ``router``: handlers for what the server asks; its kinds are added to the configuration's. ``store``:
     outcomes of its handlers that run at most once, default in memory. ``ssl``: for ``wss``, default what the system
     trusts. ``proxy``: a proxy's URL, True for what the environment says, None for none.
+    ``retry``: what is made again by itself when it fails; ``NO_RETRIES`` for nothing.
 
     At the end of the block open calls complete and the connection is closed; an exception abandons it at once.
 
@@ -64,7 +66,7 @@ async def connect(
         else:
             opened.set_result(None)
 
-    async with Workshop(router, config, store) as workshop:
+    async with Workshop(router, config, store, retry) as workshop:
         websocket = await _dial(url, config, ssl, proxy)
         line = Line(connection, websocket, workshop, on_milestone)
         driving = asyncio.create_task(line.run())

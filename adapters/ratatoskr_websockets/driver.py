@@ -28,7 +28,11 @@ UNSUPPORTED_DATA = 1003
 
 
 class Driver:
-    """One WebSocket and its Connection. ``on_event`` gets every event, ``Closed`` last; it must not raise."""
+    """One WebSocket and its Connection.
+
+    ``on_event`` gets every event, ``Closed`` last; ``on_wait`` is called when there are no more for now. They must not
+    raise.
+    """
 
     def __init__(
         self,
@@ -36,11 +40,13 @@ class Driver:
         websocket: WebSocket,
         now: Callable[[], Now],
         on_event: Callable[[Event], None],
+        on_wait: Callable[[], None],
     ) -> None:
         self._connection = connection
         self._websocket = websocket
         self._now = now
         self._on_event = on_event
+        self._on_wait = on_wait
         self._loop = asyncio.get_running_loop()
         self._outputs: asyncio.Queue[Transmit | Disconnect] = asyncio.Queue()
         self._timer: asyncio.TimerHandle | None = None
@@ -73,6 +79,7 @@ class Driver:
             match self._connection.poll(now):
                 case Wait(until):
                     self._arm(until)
+                    self._on_wait()
                     return
                 case Disconnect(abort=True):
                     self._websocket.transport.abort()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from websockets.typing import Subprotocol
 
@@ -28,10 +29,13 @@ _LEVELS = {Level.INFO: logging.INFO, Level.WARNING: logging.WARNING, Level.ERROR
 
 
 class AsyncioHost:
-    """Both clocks, randomness, threads and a log. Deadlines live on the clock of the running loop."""
+    """Both clocks, randomness, tasks, threads and a log. Deadlines live on the clock of the running loop."""
 
     def __init__(self) -> None:
-        self._mono = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._mono = self._loop.time
+        self.tasks: set[asyncio.Task[None]] = set()
+        """What was spawned and has not ended."""
 
     def now(self) -> Now:
         """Both clocks."""
@@ -40,6 +44,32 @@ class AsyncioHost:
     def entropy(self, n: int, /) -> bytes:
         """Unpredictable bytes."""
         return os.urandom(n)
+
+    async def sleep(self, seconds: float, /) -> None:
+        """Let time pass."""
+        await asyncio.sleep(seconds)
+
+    def signal(self) -> asyncio.Event:
+        """Something to wait for."""
+        return asyncio.Event()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None], done: Callable[[], None], /) -> asyncio.Task[None]:
+        """Run a handler: from Python 3.12 on at once, and without a turn of the loop where it waits for nothing."""
+        if sys.version_info >= (3, 12):
+            task = asyncio.Task(coroutine, loop=self._loop, eager_start=True)
+        else:
+            task = self._loop.create_task(coroutine)
+        if task.done():
+            done()
+            return task
+        self.tasks.add(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self.tasks.discard(task)
+            done()
+
+        task.add_done_callback(ended)
+        return task
 
     async def run_in_thread(self, function: Callable[[], T], /) -> T:
         """Run what blocks where it blocks nobody."""

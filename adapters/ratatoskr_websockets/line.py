@@ -8,8 +8,7 @@ from collections.abc import Callable
 
 from websockets.asyncio.connection import Connection as WebSocket
 
-from ratatoskr import Closed, Connection, ConnectionRequested, Event, Failure, FaultClass, Opened
-from ratatoskr_websockets.calls import Calls
+from ratatoskr import Closed, Connection, ConnectionRequested, Event, Failure, FaultClass, GoingAway, Opened, Stalled
 from ratatoskr_websockets.driver import Driver
 from ratatoskr_websockets.errors import reference_text
 from ratatoskr_websockets.host import LOGGER
@@ -30,8 +29,8 @@ class Line:
     ) -> None:
         self.connection = connection
         self.address = readable(websocket.remote_address)
-        self._driver = Driver(connection, websocket, workshop.host.now, self._on_event)
-        self.calls = Calls(connection, self._driver.wake, workshop)
+        self._driver = Driver(connection, websocket, workshop.host.now, self._on_event, self._on_wait)
+        self.calls = workshop.calls(connection, self._driver.wake)
         self._on_milestone = on_milestone
         self._opened = False
         self._over = asyncio.Event()
@@ -65,13 +64,21 @@ class Line:
         assert closed is not None
         return closed
 
+    def _on_wait(self) -> None:
+        self.calls.begin()
+
     def _on_event(self, event: Event) -> None:
         self.calls.handle(event)
-        if isinstance(event, Opened):
-            self._opened = True
-            LOGGER.info("opened: %s (%s) at %s", event.peer.subject, event.peer.role.name, self.address)
-        elif isinstance(event, Closed):
-            self._log_end(event)
+        match event:
+            case Opened(peer):
+                self._opened = True
+                LOGGER.info("opened: %s (%s) at %s", peer.subject, peer.role.name, self.address)
+            case Stalled(seconds):
+                LOGGER.warning("stalled: the event loop was blocked for %.1f s; %s had to wait", seconds, self.address)
+            case GoingAway(reason):
+                LOGGER.info("going away: %s: %r", self.address, reason)
+            case Closed():
+                self._log_end(event)
         if isinstance(event, ConnectionRequested | Opened | Closed):
             self._on_milestone(event)
 

@@ -30,7 +30,7 @@ from ratatoskr import (
     Opened,
     Status,
 )
-from ratatoskr.service import OnceStore, Router
+from ratatoskr.service import DEFAULT_RETRIES, Directory, OnceStore, PeerLink, RetryPolicy, Router
 from ratatoskr_websockets.driver import MESSAGE_BYTES
 from ratatoskr_websockets.guard import Gate, GuardedServer
 from ratatoskr_websockets.host import HTTP_LOGGER, LOGGER, SUBPROTOCOL
@@ -54,6 +54,7 @@ def serve(
     origins: Sequence[str] | None = None,
     max_pending_handshakes: int = 1000,
     per_address: int = 20,
+    retry: RetryPolicy = DEFAULT_RETRIES,
 ) -> Server:
     """A server for ``async with``; it listens inside the block, and drains at its end.
 
@@ -61,7 +62,8 @@ def serve(
     ``port``: 0 for any free one, which ``Server.port`` tells. ``ssl``: for wss. ``store``: outcomes of what runs at
     most once, default in memory. ``on_connect``: asked about each client, may look things up for up to
     ``Limits.accept_timeout``. ``origins``: web pages that may connect; others, and all by default, are refused.
-    ``max_pending_handshakes`` and ``per_address`` bound the clients that have not proved yet who they are.
+    ``max_pending_handshakes`` and ``per_address`` bound the clients that have not proved yet who they are. ``retry``:
+    what is made again by itself when the server asks a client and that fails.
     """
     return Server(
         router,
@@ -74,6 +76,7 @@ def serve(
         origins=origins,
         max_pending_handshakes=max_pending_handshakes,
         per_address=per_address,
+        retry=retry,
     )
 
 
@@ -93,6 +96,7 @@ class Server:
         origins: Sequence[str] | None,
         max_pending_handshakes: int,
         per_address: int,
+        retry: RetryPolicy,
     ) -> None:
         self._router = router
         self._config = replace(config, kinds=config.kinds | router.kinds)
@@ -104,14 +108,18 @@ class Server:
         self._origins = [None, *map(Origin, origins or ())]
         self._gate = Gate(max_pending_handshakes, per_address)
         self._lines: set[Line] = set()
-        self._peers: dict[Line, Peer] = {}
+        self._retry = retry
+        self._peers: dict[PeerLink, Peer] = {}
+        self._directory: Directory[PeerLink] = Directory()
         self._closing: asyncio.Task[None] | None = None
         self._listener: Listener
         self._workshop: Workshop
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            self._workshop = await stack.enter_async_context(Workshop(self._router, self._config, self._store))
+            self._workshop = await stack.enter_async_context(
+                Workshop(self._router, self._config, self._store, self._retry, self._directory)
+            )
             self._listener = await self._listen()
             stack.pop_all()
         self._port = self.sockets[0].getsockname()[1]
@@ -158,11 +166,12 @@ class Server:
         return tuple(self._peers.values())
 
     def find(self, subject: str, *, tenant: str = "") -> Peer | None:
-        """The client of that name whose connection is open; the latest where there are several."""
-        for peer in reversed(self.peers):
-            if (peer.peer.subject, peer.peer.tenant) == (subject, tenant):
-                return peer
-        return None
+        """The client of that name whose connection is open; the latest where there are several. None where is none.
+
+        Handlers reach it by :meth:`Call.reach <ratatoskr.service.Call.reach>`.
+        """
+        link = self._directory.find(subject, tenant)
+        return None if link is None else self._peers[link]
 
     async def serve_forever(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain. A second signal stops it without waiting for anybody.
@@ -214,9 +223,11 @@ class Server:
                     deciding = asyncio.create_task(self._decide(line, milestone))
                 case Opened():
                     self._gate.leave(websocket)
-                    self._peers[line] = Peer(line)
+                    self._peers[line.calls] = Peer(line)
+                    self._directory.enter(line.calls)
                 case Closed():
-                    self._peers.pop(line, None)
+                    if self._peers.pop(line.calls, None) is not None:
+                        self._directory.leave(line.calls)
                     if deciding is not None:
                         deciding.cancel()
 

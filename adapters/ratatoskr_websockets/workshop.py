@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Self
 
-from ratatoskr import Config, RequestReceived
-from ratatoskr.service import Job, MemoryStore, OncePolicy, OnceStore, PeerLink, Router, Service
+from ratatoskr import Config, Connection
+from ratatoskr.service import (
+    Calls,
+    Directory,
+    MemoryStore,
+    OncePolicy,
+    OnceStore,
+    PeerLink,
+    RetryPolicy,
+    Router,
+    Service,
+)
 from ratatoskr_websockets.host import LOGGER, AsyncioHost
 
 
@@ -17,25 +28,29 @@ class Workshop:
     next one that asks. An ``async with`` block keeps the store in order; at its end no handler is left.
     """
 
-    def __init__(self, router: Router | None, config: Config, store: OnceStore | None) -> None:
+    def __init__(
+        self,
+        router: Router | None,
+        config: Config,
+        store: OnceStore | None,
+        retry: RetryPolicy,
+        directory: Directory[PeerLink] | None = None,
+    ) -> None:
         self.host = AsyncioHost()
+        self._limits = config.limits
+        self._retry = retry
         self._service = Service(
             Router() if router is None else router,
             host=self.host,
             store=MemoryStore() if store is None else store,
             policy=OncePolicy(retention=config.retention),
+            directory=directory,
         )
-        self._patience = config.limits.drain_timeout
-        self._tasks: set[asyncio.Task[None]] = set()
         self._upkeep: asyncio.Task[None]
 
-    def start(self, link: PeerLink, event: RequestReceived) -> tuple[Job, asyncio.Task[None]]:
-        """Run the handler of a request in a task of its own."""
-        job = self._service.job(link, event)
-        task = asyncio.create_task(job.run())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return job, task
+    def calls(self, connection: Connection, wake: Callable[[], None]) -> Calls:
+        """The calls of one connection, whose handlers run here."""
+        return Calls(connection, self._service, self.host, wake, limits=self._limits, retry=self._retry)
 
     async def __aenter__(self) -> Self:
         self._upkeep = asyncio.create_task(self._keep())
@@ -44,15 +59,15 @@ class Workshop:
     async def __aexit__(self, *_: object) -> None:
         """Wait for handlers, for up to ``Limits.drain_timeout``; then stop them."""
         try:
-            if self._tasks:
-                await asyncio.wait(self._tasks, timeout=self._patience)
+            if self.host.tasks:
+                await asyncio.wait(self.host.tasks, timeout=self._limits.drain_timeout)
         finally:
             self._upkeep.cancel()
             await asyncio.gather(self._upkeep, *self.stop(), return_exceptions=True)
 
     def stop(self) -> list[asyncio.Task[None]]:
         """Stop all handlers. What was to run at most once and was stopped has an unknown outcome."""
-        tasks = list(self._tasks)
+        tasks = list(self.host.tasks)
         if tasks:
             LOGGER.warning("handlers stopped before they were done: %d", len(tasks))
         for task in tasks:

@@ -97,6 +97,11 @@ class Connection:
         """Seconds from the last ping to its answer. Until a quiet line is pinged it is the handshake's; None before."""
         return self._liveness.round_trip
 
+    @property
+    def takes_requests(self) -> bool:
+        """Whether a request that is made now may still be sent: nobody has said that the connection is to end."""
+        return self._session.takes_requests
+
     # From the transport
 
     def receive(self, data: bytes) -> None:

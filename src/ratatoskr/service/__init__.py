@@ -4,20 +4,30 @@ Runtime-neutral: what is awaited here is what an adapter, a store or a handler g
 """
 
 from ratatoskr.service.call import Call
+from ratatoskr.service.caller import Caller
+from ratatoskr.service.calls import Calls
+from ratatoskr.service.directory import Directory
 from ratatoskr.service.dispatch import Job, Service
-from ratatoskr.service.host import Host, Level, Note, PeerLink
+from ratatoskr.service.host import Host, Level, Note, Signal, Task
+from ratatoskr.service.link import CallOptions, PeerLink
 from ratatoskr.service.memory import MemoryStore, StoreFull
 from ratatoskr.service.once import OncePolicy, operation_digest
 from ratatoskr.service.pending import Exchange, PendingCalls, Settled
-from ratatoskr.service.retry import NO_RETRIES, RetryBudget, RetryPolicy, verdict
-from ratatoskr.service.router import AsyncHandler, Middleware, Next, Router, SyncHandler
+from ratatoskr.service.retry import DEFAULT_RETRIES, NO_RETRIES, RetryBudget, RetryPolicy, verdict
+from ratatoskr.service.router import AsyncHandler, Middleware, Next, Router, StreamHandler, SyncHandler
 from ratatoskr.service.store import Claim, Entry, OnceKey, OnceStore, StoreTransaction, Transaction
+from ratatoskr.service.stream import Stream
 
 __all__ = [
+    "DEFAULT_RETRIES",
     "NO_RETRIES",
     "AsyncHandler",
     "Call",
+    "CallOptions",
+    "Caller",
+    "Calls",
     "Claim",
+    "Directory",
     "Entry",
     "Exchange",
     "Host",
@@ -37,9 +47,13 @@ __all__ = [
     "Router",
     "Service",
     "Settled",
+    "Signal",
     "StoreFull",
     "StoreTransaction",
+    "Stream",
+    "StreamHandler",
     "SyncHandler",
+    "Task",
     "Transaction",
     "operation_digest",
     "verdict",

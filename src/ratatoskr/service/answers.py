@@ -10,7 +10,8 @@ from google.protobuf.message import Message
 from ratatoskr.errors import Disposition, Failure, LocalProtocolError, Status
 from ratatoskr.events import RequestReceived
 from ratatoskr.messages import AnyKind
-from ratatoskr.service.host import Host, Level, Note, PeerLink
+from ratatoskr.service.host import Host, Level, Note
+from ratatoskr.service.link import PeerLink
 from ratatoskr.service.outcome import Outcome
 
 REFERENCE_BYTES = 4

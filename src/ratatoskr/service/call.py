@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from ratatoskr.errors import LocalProtocolError
+from ratatoskr.errors import CallRefused, Disposition, Failure, LocalProtocolError, Status
 from ratatoskr.events import RequestReceived
 from ratatoskr.identity import VerifiedPeer
-from ratatoskr.messages import AnyKind, Evidence, Kind
-from ratatoskr.service.host import Host, PeerLink
-from ratatoskr.service.pending import Exchange
+from ratatoskr.messages import AnyKind, Evidence
+from ratatoskr.service.caller import Caller
+from ratatoskr.service.directory import Directory
+from ratatoskr.service.host import Host
+from ratatoskr.service.link import CallOptions, PeerLink
 from ratatoskr.service.store import StoreTransaction, Transaction
 
-Req = TypeVar("Req", bound=Message)
-Res = TypeVar("Res", bound=Message)
 
+class Call(Caller):
+    """One request, while its handler runs.
 
-class Call:
-    """One request, while its handler runs."""
+    It is a :class:`Caller` too: ``request``, ``exchange`` and ``stream`` ask the caller something back, in the time
+    that this call has left. The CallError that they raise does not become this call's failure by itself.
+    """
 
-    __slots__ = ("_begin", "_host", "_link", "_received", "_request", "deadline", "kind", "metadata", "transaction")
-
-    def __init__(self, host: Host, link: PeerLink, event: RequestReceived) -> None:
+    def __init__(
+        self, host: Host, link: PeerLink, event: RequestReceived, directory: Directory[PeerLink] | None = None
+    ) -> None:
+        super().__init__(link)
         self._host = host
-        self._link = link
+        self._directory = directory
+        self._id = event.id
         self._request = event.request
         self._received = event.received
         self._begin: Callable[[], StoreTransaction] | None = None
         self.deadline: float = event.deadline
         """Until when the caller waits, in seconds of the monotonic clock."""
         self.kind: AnyKind = event.kind
+        self.attempt: int = event.attempt
+        """How often the caller says that it has sent this request before."""
         self.metadata: dict[str, str] = event.metadata
         """What the caller sent beside the payload."""
         self.transaction: StoreTransaction | None = None
@@ -70,36 +76,30 @@ class Call:
         """For how many seconds the caller still waits; 0 when it has given up."""
         return max(0.0, self.deadline - self._host.now().mono)
 
-    async def request(
-        self,
-        kind: Kind[Req, Res],
-        message: Req,
-        *,
-        timeout: float | None = None,
-        key: str | bytes | None = None,
-        expires_at: float | None = None,
-        metadata: dict[str, str] | None = None,
-    ) -> Res:
-        """Ask the caller something back. Raises CallError, which does not become this call's failure by itself."""
-        exchange = await self.exchange(
-            kind, message, timeout=timeout, key=key, expires_at=expires_at, metadata=metadata
-        )
-        return exchange.message
+    def reach(self, subject: str, *, tenant: str = "") -> Caller:
+        """Another peer that is connected here now, to ask it something in the time that this call has left.
 
-    async def exchange(
-        self,
-        kind: Kind[Req, Res],
-        message: Req,
-        *,
-        timeout: float | None = None,
-        key: str | bytes | None = None,
-        expires_at: float | None = None,
-        metadata: dict[str, str] | None = None,
-    ) -> Exchange[Res]:
-        """As :meth:`request`, with evidence and ``replayed``. Raises CallError."""
-        return await self._link.exchange(
-            kind, message, timeout=timeout, key=key, expires_at=expires_at, metadata=metadata
-        )
+        The latest where several of that name are connected. Raises CallRefused where none is, which does not become
+        this call's failure by itself.
+        """
+        if self._directory is None:
+            raise LocalProtocolError("only a server's handlers reach other peers: here is none but the caller")
+        return _Reached(self._directory.reach(subject, tenant), self)
+
+    async def send(self, item: Message) -> None:
+        """Send an item of a stream. Called by the service with what the handler yields."""
+        await self._link.send(self._id, item)
+
+    def within(self, options: CallOptions) -> CallOptions:
+        """The options of a call that has no more time than this one. Raises CallRefused where there is none left."""
+        remaining = self.remaining()
+        if remaining <= 0:
+            raise CallRefused(_NOBODY_WAITS)
+        timeout = options.get("timeout")
+        return {**options, "timeout": remaining if timeout is None else min(timeout, remaining)}
+
+    def _within(self, options: CallOptions) -> CallOptions:
+        return self.within(options)
 
     async def begin(self) -> Transaction:
         """Begin the transaction in which the handler's effect and the stored outcome commit together.
@@ -121,3 +121,19 @@ class Call:
     def allow_begin(self, begin: Callable[[], StoreTransaction]) -> None:
         """The call has claimed its nonce. Called by the service."""
         self._begin = begin
+
+
+class _Reached(Caller):
+    """Another peer, in the time of a call."""
+
+    def __init__(self, link: PeerLink, call: Call) -> None:
+        super().__init__(link)
+        self._call = call
+
+    def _within(self, options: CallOptions) -> CallOptions:
+        return self._call.within(options)
+
+
+_NOBODY_WAITS = Failure(
+    Status.DEADLINE_EXCEEDED, "NO_TIME_LEFT", "the caller of this handler waits no longer", Disposition.NOT_PROCESSED
+)

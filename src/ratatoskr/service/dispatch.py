@@ -7,6 +7,7 @@ decided here: who may call, whether and where a request executes, what is stored
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from functools import partial
 from typing import Any, TypeAlias, cast
 
@@ -20,12 +21,22 @@ from ratatoskr.messages.schema import check
 from ratatoskr.service.answers import Answers, Arrival
 from ratatoskr.service.call import Call
 from ratatoskr.service.claims import Claims
-from ratatoskr.service.host import Host, Level, PeerLink
+from ratatoskr.service.directory import Directory
+from ratatoskr.service.host import Host, Level
+from ratatoskr.service.link import PeerLink
 from ratatoskr.service.memory import MemoryStore
 from ratatoskr.service.once import OncePolicy
 from ratatoskr.service.outcome import Outcome
 from ratatoskr.service.router import Middleware, Route, Router
 from ratatoskr.service.store import OnceStore
+
+ITEMS_AT_ONCE = 8
+"""Items that a handler sends before others run, and before it learns that it is stopped."""
+
+
+class Unfit(Exception):
+    """A handler yields what the peer could not take."""
+
 
 _Invoke: TypeAlias = Callable[[Any, Call], Awaitable[Any]]
 
@@ -50,22 +61,30 @@ class Job:
 class Service:
     """Answers requests by the handlers of a router.
 
-    ``store`` keeps what executes at most once; the default forgets it when the process ends.
+    ``store`` keeps what executes at most once; the default forgets it when the process ends. ``directory``: the peers
+    that handlers can reach beside their caller; a server has one.
     """
 
     def __init__(
-        self, router: Router, *, host: Host, store: OnceStore | None = None, policy: OncePolicy | None = None
+        self,
+        router: Router,
+        *,
+        host: Host,
+        store: OnceStore | None = None,
+        policy: OncePolicy | None = None,
+        directory: Directory[PeerLink] | None = None,
     ) -> None:
         self._host = host
+        self._directory = directory
         self._answers = Answers(host)
         kept = MemoryStore() if store is None else store
         self._claims = Claims(host, self._answers, kept, policy or OncePolicy())
-        self._routes = {place: (route, _compose(route, host)) for place, route in router.serve().items()}
+        self._routes = {place: (route, self._compose(route)) for place, route in router.serve().items()}
 
     def job(self, link: PeerLink, event: RequestReceived) -> Job:
         """What is to be done about a request. Nothing has happened yet; :meth:`Job.run` does it."""
         arrival = Arrival(link, event)
-        call = Call(self._host, link, event)
+        call = Call(self._host, link, event, self._directory)
         return Job(event.id, partial(self._run, arrival, call), once=bool(event.kind.once))
 
     async def upkeep(self) -> float:
@@ -85,6 +104,12 @@ class Service:
         execute = partial(self._execute, arrival, call, route, invoke)
         if kind.once:
             await self._claims.run(arrival, call, execute)
+        elif kind.stream:
+            outcome = await execute()
+            if isinstance(outcome, Failure):
+                self._answers.give(arrival, outcome)
+            else:
+                arrival.link.respond(arrival.event.id)
         else:
             self._answers.give(arrival, await execute())
 
@@ -107,10 +132,23 @@ class Service:
             return Rule.REQUEST_EXPIRED.failure("the request expired before it could be executed")
         try:
             answer = await invoke(arrival.message, call)
+        except Unfit as unfit:
+            return self._answers.internal(arrival, "handler.answer", str(unfit))
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
             return self._failed(arrival, _unwrapped(error))
-        fault = _fault_in(answer, route)
+        fault = None if route.kind.stream else _fault_in(answer, route)
         return answer if fault is None else self._answers.internal(arrival, "handler.answer", fault)
+
+    def _compose(self, route: Route) -> _Invoke:
+        """The handler with its middleware around it."""
+        invoke: _Invoke = route.handler
+        if route.kind.stream:
+            invoke = partial(_send_all, self._host, route)
+        elif route.thread:
+            invoke = partial(_in_thread, self._host, route.handler)
+        for middleware in reversed(route.middleware):
+            invoke = partial(_around, middleware, invoke)
+        return invoke
 
     def _failed(self, arrival: Arrival, error: Exception) -> Failure:
         if isinstance(error, Fail):
@@ -133,20 +171,29 @@ def _fault_in(answer: Any, route: Route) -> str | None:
     """Why the peer could not take that answer; None where it can."""
     name = getattr(route.handler, "__qualname__", "the handler")
     response: type[Message] = route.kind.response
+    give = "yield" if route.kind.stream else "return"
     if not isinstance(answer, response):
-        return f"{name} returned a {type(answer).__name__}; it must return a {response.__name__}"
+        return f"{name} {give}ed a {type(answer).__name__}; it must {give} a {response.__name__}"
     violations = check(answer)
     if not violations:
         return None
-    return f"{name} returned an invalid {response.__name__}: {violations[0].field} {violations[0].description}"
+    return f"{name} {give}ed an invalid {response.__name__}: {violations[0].field} {violations[0].description}"
 
 
-def _compose(route: Route, host: Host) -> _Invoke:
-    """The handler with its middleware around it."""
-    invoke: _Invoke = partial(_in_thread, host, route.handler) if route.thread else route.handler
-    for middleware in reversed(route.middleware):
-        invoke = partial(_around, middleware, invoke)
-    return invoke
+async def _send_all(host: Host, route: Route, message: Message, call: Call) -> Message:
+    """Send what the handler of a stream yields. The empty message stands for the end, and is not sent."""
+    count = 0
+    async with aclosing(route.handler(message, call)) as items:
+        async for item in items:
+            fault = _fault_in(item, route)
+            if fault is not None:
+                raise Unfit(fault)
+            await call.send(item)
+            count += 1
+            if count % ITEMS_AT_ONCE == 0:
+                await host.sleep(0)
+    end: Message = route.kind.response()
+    return end
 
 
 async def _in_thread(host: Host, handler: Callable[[Any, Call], Any], message: Message, call: Call) -> Any:

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from google.protobuf.message import Message
-
-from ratatoskr.errors import Failure
-from ratatoskr.events import RequestId
-from ratatoskr.identity import VerifiedPeer
-from ratatoskr.messages import Kind
-from ratatoskr.service.pending import Exchange
 from ratatoskr.timers import Now
 
 T = TypeVar("T")
-Req = TypeVar("Req", bound=Message)
-Res = TypeVar("Res", bound=Message)
 
 
 class Level(Enum):
@@ -44,6 +35,26 @@ class Note:
     error: BaseException | None = None
 
 
+class Signal(Protocol):
+    """Something that happens once. ``asyncio.Event`` and ``trio.Event`` are such."""
+
+    def set(self) -> object:
+        """It happens: everybody who waits goes on."""
+        ...
+
+    async def wait(self) -> object:
+        """Wait until it has happened."""
+        ...
+
+
+class Task(Protocol):
+    """A coroutine that runs by itself."""
+
+    def cancel(self) -> object:
+        """Stop it: what it waits for raises what the runtime raises to stop a task."""
+        ...
+
+
 class Host(Protocol):
     """The world, as far as the service needs it. One for a process."""
 
@@ -55,40 +66,24 @@ class Host(Protocol):
         """Unpredictable bytes."""
         ...
 
+    async def sleep(self, seconds: float, /) -> None:
+        """Let so much time pass. Also for 0 seconds this lets others run, and a cancellation come."""
+        ...
+
+    def signal(self) -> Signal:
+        """Something to wait for."""
+        ...
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None], done: Callable[[], None], /) -> Task:
+        """Run a coroutine by itself, at once or soon. Call ``done`` when it has ended, however it did, and also where
+        it was cancelled before it began.
+        """
+        ...
+
     async def run_in_thread(self, function: Callable[[], T], /) -> T:
         """Run a blocking function elsewhere. Its exceptions come out."""
         ...
 
     def log(self, note: Note, /) -> None:
         """Take a note. Must not raise."""
-        ...
-
-
-class PeerLink(Protocol):
-    """One connection, as far as a handler needs it."""
-
-    @property
-    def peer(self) -> VerifiedPeer:
-        """Who is at the other end."""
-        ...
-
-    def respond(self, id: RequestId, message: Message, *, replayed: bool = False) -> None:
-        """``Connection.respond``; then the driver polls."""
-        ...
-
-    def fail(self, id: RequestId, failure: Failure, *, replayed: bool = False) -> None:
-        """``Connection.fail``; then the driver polls."""
-        ...
-
-    async def exchange(
-        self,
-        kind: Kind[Req, Res],
-        message: Req,
-        *,
-        timeout: float | None = None,
-        key: str | bytes | None = None,
-        expires_at: float | None = None,
-        metadata: dict[str, str] | None = None,
-    ) -> Exchange[Res]:
-        """Ask the peer and wait. Raises CallError."""
         ...

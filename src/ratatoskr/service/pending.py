@@ -11,8 +11,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
-from ratatoskr.errors import CallError, Disposition, Failure, Status
-from ratatoskr.events import Closed, RequestFailed, RequestId, ResponseReceived
+from ratatoskr.errors import CallError
+from ratatoskr.events import RequestFailed, RequestId, ResponseReceived, StreamEnded
 from ratatoskr.messages import Evidence, Kind, Receipt
 
 W = TypeVar("W")
@@ -36,10 +36,12 @@ class Exchange(Generic[Res]):
 
 
 class Settled(NamedTuple, Generic[W]):
-    """A waiter, and what it has waited for. A :class:`CallError` is to be raised where it waits."""
+    """A waiter, and what it has waited for. A :class:`CallError` is to be raised where it waits; None is the end of a
+    stream.
+    """
 
     waiter: W
-    outcome: Exchange[Any] | CallError
+    outcome: Exchange[Any] | CallError | None
     evidence: Evidence | None
     """What the answer, or the peer's error, becomes provable by; None where the call failed on this side."""
 
@@ -60,7 +62,11 @@ class PendingCalls(Generic[W]):
         """The waiter has given up: drop the outcome when it comes. No-op where it has come."""
         self._waiters.pop(id, None)
 
-    def settle(self, event: ResponseReceived | RequestFailed) -> Settled[W] | None:
+    def get(self, id: RequestId) -> W | None:
+        """Who waits for the request ``id``; None where nobody does any more."""
+        return self._waiters.get(id)
+
+    def settle(self, event: ResponseReceived | StreamEnded | RequestFailed) -> Settled[W] | None:
         """Who gets what; None where nobody waits any more."""
         if event.id not in self._waiters:
             return None
@@ -68,19 +74,12 @@ class PendingCalls(Generic[W]):
         evidence = event.evidence
         if isinstance(event, RequestFailed):
             return Settled(waiter, CallError.of(event.failure), evidence)
+        if isinstance(event, StreamEnded):
+            return Settled(waiter, None, evidence)
         kind = event.received.kind
         assert kind is not None
         assert evidence is not None
         return Settled(waiter, Exchange(event.message, kind, event.replayed, evidence), evidence)
-
-    def close(self, event: Closed) -> list[Settled[W]]:
-        """Everything that is left fails: nobody knows what became of it."""
-        failure = Failure(
-            Status.UNAVAILABLE, event.fault.name, f"the connection ended: {event.fault.meaning}", Disposition.MAYBE
-        )
-        left = [Settled(waiter, CallError.of(failure), None) for waiter in self._waiters.values()]
-        self._waiters.clear()
-        return left
 
     def __len__(self) -> int:
         return len(self._waiters)

@@ -83,6 +83,8 @@ class RetryPolicy:
             raise LocalProtocolError("RetryPolicy.first_delay <= RetryPolicy.longest_delay must hold")
 
 
+DEFAULT_RETRIES = RetryPolicy()
+"""What adapters do unless they are told otherwise."""
 NO_RETRIES = RetryPolicy(attempts=1)
 """Every failure is told at once."""
 

@@ -14,9 +14,9 @@ raising :class:`~ratatoskr.errors.Fail`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar, overload
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from google.protobuf.message import Message
 
@@ -29,6 +29,7 @@ Req = TypeVar("Req", bound=Message)
 Res = TypeVar("Res", bound=Message)
 
 AsyncHandler: TypeAlias = Callable[[Req, Call], Coroutine[Any, Any, Res]]
+StreamHandler: TypeAlias = Callable[[Req, Call], AsyncGenerator[Res, None]]
 SyncHandler: TypeAlias = Callable[[Req, Call], Res]
 Next: TypeAlias = Callable[[Message], Awaitable[Message]]
 Middleware: TypeAlias = Callable[[Call, Message, Next], Awaitable[Message]]
@@ -36,6 +37,18 @@ M = TypeVar("M", bound=Middleware)
 
 _CO_COROUTINE = 0x80
 """Flag of a function that was written with ``async def``."""
+_CO_ASYNC_GENERATOR = 0x200
+"""Flag of one that has a ``yield`` too."""
+
+
+class _Register(Protocol[Req, Res]):
+    """Takes the handler of a kind, and gives it back."""
+
+    @overload
+    def __call__(self, handler: AsyncHandler[Req, Res], /) -> AsyncHandler[Req, Res]: ...
+
+    @overload
+    def __call__(self, handler: StreamHandler[Req, Res], /) -> StreamHandler[Req, Res]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +90,7 @@ class Router:
         roles: Collection[Role] | None = None,
         enrolled: bool | None = None,
         thread: Literal[False] = False,
-    ) -> Callable[[AsyncHandler[Req, Res]], AsyncHandler[Req, Res]]: ...
+    ) -> _Register[Req, Res]: ...
 
     @overload
     def on(
@@ -96,8 +109,10 @@ class Router:
         roles: Collection[Role] | None = None,
         enrolled: bool | None = None,
         thread: bool = False,
-    ) -> Callable[[Callable[[Any, Call], Any]], Callable[[Any, Call], Any]]:
+    ) -> Any:
         """Register the handler of a kind. The handler itself stays as it is, and can be called in tests.
+
+        The handler of a stream is an async generator: each item that it yields is sent when the caller takes more.
 
         ``roles``: who may call; None for every role. ``enrolled``: True for enrolled peers only, False for others too;
         None is False for provider registration and True for everything else. ``thread``: the handler is a plain
@@ -121,7 +136,8 @@ class Router:
     def middleware(self, function: M) -> M:
         """Register ``async def function(call, message, call_next)``, which answers ``await call_next(message)``.
 
-        It may also answer by itself, or raise Fail. It is around every handler of this router and of those that it
+        It may also answer by itself, or raise Fail. Around a stream ``call_next`` returns when all of it is sent, an
+        empty message that goes nowhere. It is around every handler of this router and of those that it
         includes; what is registered first is outermost. It runs with the handler: for a kind that executes at most
         once it runs at most once too, and roles have been checked before.
         """
@@ -191,6 +207,13 @@ def _check_handler(kind: AnyKind, handler: Callable[[Any, Call], Any], *, thread
         return
     name = getattr(handler, "__qualname__", "the handler")
     is_async = bool(code.co_flags & _CO_COROUTINE)
+    is_generator = bool(code.co_flags & _CO_ASYNC_GENERATOR)
+    if kind.stream:
+        if not is_generator or thread:
+            raise LocalProtocolError(f"{name} for {kind} is no stream: write `async def` with `yield` for each item")
+        return
+    if is_generator:
+        raise LocalProtocolError(f"{name} for {kind} yields, and {kind.name} is no stream: return one answer")
     if thread and is_async:
         raise LocalProtocolError(f"{name} for {kind} is async: leave thread=True out, or write a plain function")
     if not thread and not is_async:

@@ -105,6 +105,11 @@ class Session:
         """End a request of the peer's without an answer."""
         self._answering.fail(id, failure, replayed=replayed)
 
+    @property
+    def takes_requests(self) -> bool:
+        """Whether requests may still be sent."""
+        return self._asking.refusal is None
+
     # Events, to the application
 
     def take(self) -> Event | None:

@@ -8,5 +8,6 @@ from ratatoskr.testing.clock import Clock, seeded
 from ratatoskr.testing.link import Link
 from ratatoskr.testing.local import LocalClient, local_client, run
 from ratatoskr.testing.pair import End, Pair
+from ratatoskr.testing.tasks import Stopped
 
-__all__ = ["Authority", "Clock", "End", "Link", "LocalClient", "Pair", "local_client", "run", "seeded"]
+__all__ = ["Authority", "Clock", "End", "Link", "LocalClient", "Pair", "Stopped", "local_client", "run", "seeded"]

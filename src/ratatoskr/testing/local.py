@@ -14,29 +14,55 @@ for handlers that wait for nothing outside.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Collection, Coroutine
-from typing import Any, Self, TypeAlias, TypeVar
+from collections.abc import Callable, Collection, Coroutine, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from math import inf
+from typing import Any, Self, TypeAlias, TypeVar, Unpack
 
 from google.protobuf.message import Message
 
-from ratatoskr.errors import CallError, Failure, LocalProtocolError
-from ratatoskr.events import Event, RequestFailed, RequestId, RequestReceived, ResponseReceived
+from ratatoskr.errors import CallError, LocalProtocolError
+from ratatoskr.events import (
+    Event,
+    ItemReceived,
+    RequestCancelled,
+    RequestExpired,
+    RequestFailed,
+    RequestReceived,
+    ResponseReceived,
+    StreamEnded,
+    Writable,
+)
 from ratatoskr.identity import Identity, Role, TrustPolicy, VerifiedPeer
 from ratatoskr.limits import Limits
-from ratatoskr.messages import AnyKind, Kind
+from ratatoskr.messages import AnyKind, Evidence, Kind
 from ratatoskr.messages.standard import STANDARD_KINDS
-from ratatoskr.service import Exchange, Level, Note, OncePolicy, OnceStore, PendingCalls, Router, Service
+from ratatoskr.service import (
+    NO_RETRIES,
+    Caller,
+    CallOptions,
+    Calls,
+    Directory,
+    Exchange,
+    Level,
+    Note,
+    OncePolicy,
+    OnceStore,
+    PeerLink,
+    RetryPolicy,
+    Router,
+    Service,
+    Stream,
+)
 from ratatoskr.testing.authority import VALIDITY, Authority
 from ratatoskr.testing.clock import Clock, seeded
 from ratatoskr.testing.pair import End, Pair
+from ratatoskr.testing.tasks import Signal, Tasks
 from ratatoskr.timers import Now
 
 T = TypeVar("T")
 Req = TypeVar("Req", bound=Message)
 Res = TypeVar("Res", bound=Message)
-
-_Outcome: TypeAlias = Exchange[Any] | CallError
 
 
 def local_client(
@@ -53,6 +79,7 @@ def local_client(
     limits: Limits | None = None,
     token: bytes = b"",
     clock: Clock | None = None,
+    retry: RetryPolicy = NO_RETRIES,
     raise_errors: bool = True,
 ) -> LocalClient:
     """A client whose server has the handlers of ``router``.
@@ -61,7 +88,8 @@ def local_client(
     ``enrolled=False`` it is a provider who certified itself. ``answers``: handlers of the client, for what the server
     asks back. ``store``: what keeps the outcomes of requests that run at most once; give the same to two clients, one
     after the other, to restart one. ``kinds``: kinds beside the standard ones and those of the routers. ``limits``:
-    of both ends. ``clock``: virtual time, its own by default.
+    of both ends. ``clock``: virtual time, its own by default. ``retry``: of both ends; every failure is told at once by
+    default.
 
     ``raise_errors``: an exception that no handler should raise comes out of the call, with its traceback, and an answer
     that no handler should give comes out as LocalProtocolError. Otherwise the caller gets what a peer would: INTERNAL,
@@ -84,7 +112,11 @@ def local_client(
         ),
         clock=clock,
     )
-    return LocalClient(pair, router, served, store, policy, raise_errors=raise_errors)
+    service, answering = (
+        lambda host, directory: Service(router, host=host, store=store, policy=policy, directory=directory),
+        lambda host, _: Service(served, host=host),
+    )
+    return LocalClient(pair, service, answering, limits or Limits(), retry, raise_errors=raise_errors)
 
 
 def _self_issued(authority: Authority, role: Role, subject: str, clock: Clock) -> Identity:
@@ -94,27 +126,31 @@ def _self_issued(authority: Authority, role: Role, subject: str, clock: Clock) -
     )
 
 
-class LocalClient:
+class LocalClient(Caller):
     """Comes from :func:`local_client`. A ``with`` block says goodbye at its end; nothing of it must be closed."""
 
     def __init__(
         self,
         pair: Pair,
-        router: Router,
-        answers: Router,
-        store: OnceStore | None,
-        policy: OncePolicy | None,
+        service: _MakeService,
+        answering: _MakeService,
+        limits: Limits,
+        retry: RetryPolicy,
         *,
         raise_errors: bool,
     ) -> None:
         self._pair = pair
-        self._host = host = _Host(pair.clock)
+        self._host = host = _Host(pair.clock, Tasks(self._advance, lambda: min(pair.next_in, host.next_in)))
         self._raise_errors = raise_errors
-        self._arrived: deque[tuple[_Side, RequestReceived]] = deque()
-        self._running = 0
-        self._client = _Side(self, pair.client, Service(answers, host=host))
-        self._server = _Side(self, pair.server, Service(router, host=host, store=store, policy=policy))
+        directory: Directory[PeerLink] = Directory()
+        self._sides = [
+            _attach(end, make(host, directory), host, limits, retry)
+            for end, make in ((pair.client, answering), (pair.server, service))
+        ]
         pair.open()
+        client, server = self._sides
+        directory.enter(server)
+        super().__init__(client)
 
     def __enter__(self) -> Self:
         return self
@@ -125,7 +161,7 @@ class LocalClient:
     @property
     def peer(self) -> VerifiedPeer:
         """The server, as the client sees it."""
-        return self._client.peer
+        return self._link.peer
 
     @property
     def clock(self) -> Clock:
@@ -142,46 +178,20 @@ class LocalClient:
         """What the service wrote to the log, oldest first."""
         return self._host.notes
 
-    async def request(
-        self,
-        kind: Kind[Req, Res],
-        message: Req,
-        *,
-        timeout: float | None = None,
-        key: str | bytes | None = None,
-        expires_at: float | None = None,
-        metadata: dict[str, str] | None = None,
-    ) -> Res:
-        """Ask the server; its answer. Arguments and exceptions are those of any adapter's ``request``."""
-        exchange = await self.exchange(
-            kind, message, timeout=timeout, key=key, expires_at=expires_at, metadata=metadata
-        )
-        return exchange.message
-
-    async def exchange(
-        self,
-        kind: Kind[Req, Res],
-        message: Req,
-        *,
-        timeout: float | None = None,
-        key: str | bytes | None = None,
-        expires_at: float | None = None,
-        metadata: dict[str, str] | None = None,
-    ) -> Exchange[Res]:
+    async def exchange(self, kind: Kind[Req, Res], message: Req, **options: Unpack[CallOptions]) -> Exchange[Res]:
         """As :meth:`request`, with the receipt and whether a stored outcome was repeated."""
-        link = _Link(self._client, 0)
-        noted = len(self.notes)
-        try:
-            return await link.exchange(
-                kind, message, timeout=timeout, key=key, expires_at=expires_at, metadata=metadata
-            )
-        except CallError:
-            self._complain(noted)
-            raise
+        with self._complaints():
+            return await super().exchange(kind, message, **options)
+
+    def stream(
+        self, kind: Kind[Req, Res], message: Req, *, credit: int | None = None, **options: Unpack[CallOptions]
+    ) -> Stream[Res]:
+        """Ask the server for a stream; see :meth:`Caller.stream <ratatoskr.service.Caller.stream>`."""
+        return _Watched(super().stream(kind, message, credit=credit, **options), self._complaints)
 
     def advance(self, seconds: float) -> None:
         """Let virtual time pass: seals come, deadlines fall due."""
-        self._pair.run(seconds)
+        self._advance(seconds)
 
     def close(self) -> None:
         """Say goodbye, as a client does. No-op when it is closed."""
@@ -189,123 +199,88 @@ class LocalClient:
             self._pair.client.connection.close()
             self._pair.run(seconds=1.0)
 
-    def _complain(self, noted: int) -> None:
+    def _advance(self, seconds: float) -> None:
+        """Let happen what happens by then, and begin the handlers of what has arrived."""
+        self._pair.run(seconds)
+        self._host.wake_sleepers()
+        for side in self._sides:
+            side.begin()
+
+    @contextmanager
+    def _complaints(self) -> Iterator[None]:
         """Let out what is wrong with a handler, which its caller is not told."""
-        for note in self.notes[noted:]:
-            if self._raise_errors and note.level is Level.ERROR:
-                raise note.error or LocalProtocolError(note.text) from None
-
-    def arrive(self, side: _Side, event: RequestReceived) -> None:
-        """A request waits for its handler."""
-        self._arrived.append((side, event))
-
-    async def settle(self, outcome: list[_Outcome], depth: int) -> _Outcome:
-        """Run handlers, then time, until there is an outcome. ``depth``: how many handlers wait for it below."""
-        while True:
-            self._pair.run()
-            if outcome:
-                return outcome[0]
-            if self._arrived:
-                side, event = self._arrived.popleft()
-                await self._run(side, event, depth)
-            elif self._running > depth:
-                raise LocalProtocolError(
-                    "this request waits for one that another task has made; local_client runs handlers inside the "
-                    "call that asks for them: make the requests one after the other, or test over a real transport"
-                )
-            else:
-                self._pair.run(self._pair.next_in)
-
-    async def _run(self, side: _Side, event: RequestReceived, depth: int) -> None:
-        self._running += 1
+        noted = len(self.notes)
         try:
-            await side.service.job(_Link(side, depth + 1), event).run()
-        finally:
-            self._running -= 1
+            yield
+        except CallError:
+            for note in self.notes[noted:]:
+                if self._raise_errors and note.level is Level.ERROR:
+                    raise note.error or LocalProtocolError(note.text) from None
+            raise
 
 
-class _Side:
-    """One end: its connection, its handlers, and the calls that it waits for."""
+class _Watched(Stream[Res]):
+    """A stream whose handler's mistakes come out."""
 
-    def __init__(self, local: LocalClient, end: End, service: Service) -> None:
-        self.local = local
-        self.end = end
-        self.service = service
-        self.pending: PendingCalls[list[_Outcome]] = PendingCalls()
-        accept = end.on_event
-        end.on_event = lambda event: self._take(event) or (accept is not None and accept(event))
+    def __init__(self, stream: Stream[Res], complaints: Callable[[], AbstractContextManager[None]]) -> None:
+        self._stream = stream
+        self._complaints = complaints
+
+    async def __aenter__(self) -> Self:
+        await self._stream.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stream.__aexit__(*error)
+
+    async def __anext__(self) -> Res:
+        with self._complaints():
+            return await self._stream.__anext__()
 
     @property
-    def peer(self) -> VerifiedPeer:
-        """Who is at the other end."""
-        peer = self.end.connection.peer
-        assert peer is not None
-        return peer
-
-    def _take(self, event: Event) -> bool:
-        if isinstance(event, RequestReceived):
-            self.local.arrive(self, event)
-            return True
-        if isinstance(event, ResponseReceived | RequestFailed):
-            settled = self.pending.settle(event)
-            if settled is not None:
-                settled.waiter.append(settled.outcome)
-            return True
-        return False
+    def evidence(self) -> Evidence | None:
+        """What the item that was read last becomes provable by; None before the first."""
+        return self._stream.evidence
 
 
-class _Link:
-    """A side as a handler sees it that runs at this depth of calls within calls."""
+def _attach(end: End, service: Service, host: _Host, limits: Limits, retry: RetryPolicy) -> Calls:
+    """The calls of one end, which are given its events."""
+    calls = Calls(end.connection, service, host, _wakes_by_itself, limits=limits, retry=retry)
+    accept = end.on_event
 
-    def __init__(self, side: _Side, depth: int) -> None:
-        self._side = side
-        self._depth = depth
+    def on_event(event: Event) -> bool:
+        calls.handle(event)
+        return isinstance(event, _OF_CALLS) or (accept is not None and accept(event))
 
-    @property
-    def peer(self) -> VerifiedPeer:
-        """Who asks."""
-        return self._side.peer
+    end.on_event = on_event
+    return calls
 
-    def respond(self, id: RequestId, message: Message, *, replayed: bool = False) -> None:
-        """Answer."""
-        self._side.end.connection.respond(id, message, replayed=replayed)
 
-    def fail(self, id: RequestId, failure: Failure, *, replayed: bool = False) -> None:
-        """End a call without an answer."""
-        self._side.end.connection.fail(id, failure, replayed=replayed)
+_OF_CALLS = (
+    RequestReceived,
+    ResponseReceived,
+    ItemReceived,
+    StreamEnded,
+    RequestFailed,
+    RequestExpired,
+    RequestCancelled,
+    Writable,
+)
 
-    async def exchange(
-        self,
-        kind: Kind[Req, Res],
-        message: Req,
-        *,
-        timeout: float | None = None,
-        key: str | bytes | None = None,
-        expires_at: float | None = None,
-        metadata: dict[str, str] | None = None,
-    ) -> Exchange[Res]:
-        """Ask the peer, and run what comes of it."""
-        side = self._side
-        id = side.end.connection.request(
-            kind, message, timeout=timeout, key=key, expires_at=expires_at, metadata=metadata
-        )
-        waiter: list[_Outcome] = []
-        side.pending.add(id, waiter)
-        try:
-            outcome = await side.local.settle(waiter, self._depth)
-        finally:
-            side.pending.forget(id)
-        if isinstance(outcome, CallError):
-            raise outcome
-        return outcome
+
+def _wakes_by_itself() -> None:
+    """A Pair polls both ends whenever it runs."""
 
 
 class _Host:
     """The world of a test: virtual time, repeatable entropy, no threads."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, tasks: Tasks) -> None:
         self._clock = clock
+        self._tasks = tasks
         self._entropy = seeded("local_client host")
+        self._sleepers: list[tuple[float, Signal]] = []
+        self.spawn = tasks.spawn
         self.notes: list[Note] = []
 
     def now(self) -> Now:
@@ -316,6 +291,32 @@ class _Host:
         """The same in every run."""
         return self._entropy(size)
 
+    async def sleep(self, seconds: float, /) -> None:
+        """Let virtual time pass."""
+        if seconds <= 0:
+            await self._tasks.pause()
+            return
+        signal = self.signal()
+        self._sleepers.append((self._clock.now.mono + seconds, signal))
+        await signal.wait()
+
+    @property
+    def next_in(self) -> float:
+        """Seconds until somebody has slept enough; infinity where nobody sleeps."""
+        return min((until for until, _ in self._sleepers), default=inf) - self._clock.now.mono
+
+    def wake_sleepers(self) -> None:
+        """Wake who has slept enough."""
+        now = self._clock.now.mono
+        due = [signal for until, signal in self._sleepers if until <= now]
+        self._sleepers = [each for each in self._sleepers if each[0] > now]
+        for signal in due:
+            signal.set()
+
+    def signal(self) -> Signal:
+        """Something to wait for."""
+        return Signal(self._tasks)
+
     async def run_in_thread(self, function: Callable[[], T], /) -> T:
         """Here and now."""
         return function()
@@ -323,6 +324,9 @@ class _Host:
     def log(self, note: Note, /) -> None:
         """Keep it."""
         self.notes.append(note)
+
+
+_MakeService: TypeAlias = Callable[[_Host, Directory[PeerLink]], Service]
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -15,12 +15,24 @@ from ratatoskr import v1
 from ratatoskr.errors import Failure, LocalProtocolError
 from ratatoskr.events import RequestFailed, RequestId, RequestReceived, ResponseReceived
 from ratatoskr.identity import Identity, VerifiedPeer
-from ratatoskr.messages import AnyKind, Kind, Received
+from ratatoskr.messages import AnyKind, Kind, Receipt, Received
 from ratatoskr.messages.envelopes import request_envelope, response_envelope
 from ratatoskr.messages.nonces import business_nonce
 from ratatoskr.messages.seals import SealContext
 from ratatoskr.messages.span import SealedAt, Span
-from ratatoskr.service import Call, Claim, Entry, Exchange, MemoryStore, Note, OnceKey, Router, Service
+from ratatoskr.service import (
+    Call,
+    Claim,
+    Entry,
+    Exchange,
+    MemoryStore,
+    Note,
+    OnceKey,
+    Router,
+    Service,
+    Signal,
+    Stream,
+)
 from ratatoskr.testing.authority import Authority
 from ratatoskr.testing.clock import Clock, seeded
 
@@ -119,10 +131,15 @@ class Link:
     told: dict[RequestId, tuple[Answer, bool]] = field(default_factory=dict)
     longest: int = 1 << 20
     closed: bool = False
+    ended: list[RequestId] = field(default_factory=list)
+    items: dict[RequestId, list[Message]] = field(default_factory=dict)
     asked: list[tuple[AnyKind, Message, dict[str, Any]]] = field(default_factory=list)
     replies: list[Exchange[Any] | Exception] = field(default_factory=list)
 
-    def respond(self, id: RequestId, message: Message, *, replayed: bool = False) -> None:
+    def respond(self, id: RequestId, message: Message | None = None, *, replayed: bool = False) -> None:
+        if message is None:
+            self.ended.append(id)
+            return
         if message.ByteSize() > self.longest:
             raise LocalProtocolError(f"the answer has {message.ByteSize()} bytes; the limit is {self.longest}")
         self._tell(id, message, replayed)
@@ -135,6 +152,15 @@ class Link:
             raise LocalProtocolError("the session ended")
         assert id not in self.told, "a request has one answer"
         self.told[id] = (answer, replayed)
+
+    async def send(self, id: RequestId, item: Message) -> None:
+        self.items.setdefault(id, []).append(item)
+
+    def stream(self, kind: AnyKind, message: Message, *, credit: int | None = None, **options: Any) -> Stream[Any]:
+        raise NotImplementedError("tests of streams have real links")
+
+    async def receipt(self, exchange: Exchange[Any]) -> Receipt:
+        raise NotImplementedError("tests of receipts have real links")
 
     async def exchange(self, kind: AnyKind, message: Message, **options: Any) -> Exchange[Any]:
         self.asked.append((kind, message, options))
@@ -155,6 +181,15 @@ class World:
 
     def now(self) -> Any:
         return self.clock.now
+
+    async def sleep(self, seconds: float, /) -> None:
+        self.clock.advance(seconds)
+
+    def signal(self) -> Signal:
+        raise NotImplementedError("the service waits for nothing but what it is given")
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None], done: Callable[[], None], /) -> Task:
+        raise NotImplementedError("tests run jobs themselves")
 
     async def run_in_thread(self, function: Callable[[], T], /) -> T:
         self.threads += 1

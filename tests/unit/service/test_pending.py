@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ratatoskr.errors import CallError, CallFailed, CallRefused, Disposition, Failure, Fault, OutcomeUnknown, Status
-from ratatoskr.events import Closed, RequestId
+from ratatoskr.errors import CallError, CallFailed, CallRefused, Disposition, Failure, OutcomeUnknown, Status
+from ratatoskr.events import RequestId
 from ratatoskr.service import Exchange, PendingCalls
 from tests.unit.service.support import NOTE, failed, response, say
 
@@ -83,18 +83,3 @@ def test_a_waiter_that_is_false_waits_too() -> None:
     settled = pending.settle(response(id, NOTE, say("")))
     assert settled is not None
     assert settled.waiter == 0
-
-
-def test_all_that_is_left_fails_when_the_connection_closes() -> None:
-    pending: PendingCalls[str] = PendingCalls()
-    for waiter in ("first", "second"):
-        pending.add(RequestId(), waiter)
-    settled = pending.close(Closed(Fault.TRANSPORT_LOST, "transport.eof", "a secret of the local log"))
-    assert [each.waiter for each in settled] == ["first", "second"]
-    for each in settled:
-        assert isinstance(each.outcome, OutcomeUnknown)
-        assert str(each.outcome) == (
-            "UNAVAILABLE/TRANSPORT_LOST: the connection ended: the transport ended before DISCONNECT"
-        )
-    assert len(pending) == 0
-    assert pending.close(Closed(Fault.CLEAN, "", "")) == []

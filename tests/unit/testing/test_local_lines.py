@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ratatoskr import v1
-from ratatoskr.errors import LocalProtocolError, OutcomeUnknown
+from ratatoskr.errors import CallRefused, LocalProtocolError, OutcomeUnknown
 from ratatoskr.limits import Limits
 from ratatoskr.service import Call, Router
 from ratatoskr.testing import local_client, run
@@ -108,7 +108,7 @@ def test_a_cut_line_is_seen_by_the_caller() -> None:
     with pytest.raises(OutcomeUnknown):
         run(client.request(NOTE, ask()))
     client.close()
-    with pytest.raises(LocalProtocolError, match="closed"):
+    with pytest.raises(CallRefused, match="connect again"):
         run(client.request(NOTE, ask()))
 
 

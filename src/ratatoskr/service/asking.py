@@ -1,0 +1,199 @@
+"""Asking: the calls that this side makes over one connection, and who waits for their outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar, Unpack, cast
+
+from google.protobuf.message import Message
+
+from ratatoskr.connection import Connection
+from ratatoskr.errors import CallError, CallRefused, Disposition, Failure, LocalProtocolError, Status, WouldBlock
+from ratatoskr.events import Closed, ItemReceived, RequestFailed, RequestId, ResponseReceived, StreamEnded
+from ratatoskr.limits import Limits
+from ratatoskr.messages import AnyKind, Kind, Receipt, ReceiptRefused
+from ratatoskr.service.broadcast import Broadcast
+from ratatoskr.service.host import Host, Signal
+from ratatoskr.service.link import CallOptions
+from ratatoskr.service.pending import Exchange, PendingCalls
+from ratatoskr.service.retry import RetryBudget, RetryPolicy, verdict
+from ratatoskr.service.stream import Stream
+
+Req = TypeVar("Req", bound=Message)
+Res = TypeVar("Res", bound=Message)
+
+
+class Answer:
+    """Somebody who waits for the outcome of a call that has one answer."""
+
+    __slots__ = ("outcome", "signal")
+
+    def __init__(self, signal: Signal) -> None:
+        self.signal = signal
+        self.outcome: Exchange[Any] | CallError | None = None
+
+
+class Asker:
+    """Makes calls. ``wake`` makes the connection's driver poll."""
+
+    def __init__(
+        self, connection: Connection, host: Host, wake: Callable[[], None], limits: Limits, retry: RetryPolicy
+    ) -> None:
+        self.connection = connection
+        self.host = host
+        self.wake = wake
+        self.limits = limits
+        self.retries = RetryBudget(retry, host.entropy)
+        self.pending: PendingCalls[Answer | Stream[Any]] = PendingCalls()
+        self.writable = Broadcast(host)
+        self.sealed = Broadcast(host)
+        self.closed: Closed | None = None
+
+    async def exchange(self, kind: Kind[Req, Res], message: Req, **options: Unpack[CallOptions]) -> Exchange[Res]:
+        """Ask, and wait for the outcome."""
+        if kind.stream:
+            raise LocalProtocolError(f"{kind} is a stream: async with peer.stream({kind.name}, …)")
+        call = _Call(self, kind, partial(self.connection.request, kind, message, **options), options)
+        answer = Answer(self.host.signal())
+        await call.make(answer)
+        while True:
+            try:
+                await answer.signal.wait()
+            finally:
+                if answer.outcome is None:
+                    call.abandon()
+            outcome = answer.outcome
+            assert outcome is not None
+            if not isinstance(outcome, CallError):
+                self.retries.succeeded()
+                return outcome
+            answer = Answer(self.host.signal())
+            await call.remake(answer, outcome)
+
+    def stream(
+        self, kind: Kind[Req, Res], message: Req, *, credit: int | None = None, **options: Unpack[CallOptions]
+    ) -> Stream[Res]:
+        """Ask for a stream."""
+        if not kind.stream:
+            raise LocalProtocolError(f"{kind} is no stream: await peer.request({kind.name}, …)")
+        ask = partial(self.connection.request, kind, message, credit=credit, **options)
+        return Stream(_Call(self, kind, ask, options), credit or self.limits.stream_credit)
+
+    async def receipt(self, exchange: Exchange[Any]) -> Receipt:
+        """The receipt of an answer, once its seal has come."""
+        while True:
+            receipt = exchange.receipt()
+            if receipt is not None:
+                return receipt
+            if self.closed is not None:
+                raise ReceiptRefused("receipt.unsealed", "the connection ended before the peer sealed this answer")
+            await self.sealed.wait()
+
+    async def queue(self, request: Callable[[], RequestId]) -> RequestId:
+        """Make a request; where too many wait to be sent, wait for a place among them."""
+        while self.closed is None:
+            try:
+                return request()
+            except WouldBlock:
+                await self.writable.wait()
+        raise CallRefused(_ended(self.closed))
+
+    def item(self, event: ItemReceived) -> None:
+        """An item has come."""
+        stream = self.pending.get(event.id)
+        if isinstance(stream, Stream):
+            stream.put(event)
+
+    def settle(self, event: ResponseReceived | StreamEnded | RequestFailed) -> None:
+        """An outcome has come."""
+        settled = self.pending.settle(event)
+        if settled is None:
+            return
+        waiter, outcome, _ = settled
+        if isinstance(waiter, Answer):
+            waiter.outcome = outcome
+            waiter.signal.set()
+        else:
+            waiter.settle(cast("CallError | None", outcome))
+
+    def close(self, closed: Closed) -> None:
+        """The connection has ended; every call has its outcome by now."""
+        self.closed = closed
+        self.writable.fire()
+        self.sealed.fire()
+
+
+class _Call:
+    """One call, made as often as its connection's policy allows within its time."""
+
+    def __init__(self, asker: Asker, kind: AnyKind, ask: Callable[[], RequestId], options: CallOptions) -> None:
+        timeout = options.get("timeout")
+        self._asker = asker
+        self._kind = kind
+        self._ask = ask
+        self._timeout = asker.limits.request_timeout if timeout is None else timeout
+        self._deadline = 0.0
+        self._failures: list[Failure] = []
+        self._id: RequestId | None = None
+
+    async def make(self, waiter: Answer | Stream[Any]) -> None:
+        """Ask. Raises CallError."""
+        if self._id is not None:
+            raise LocalProtocolError("a stream is read once: ask for another one")
+        self._add(waiter, await self._asker.queue(self._ask))
+        self._deadline = self._asker.host.now().mono + self._timeout
+
+    async def remake(self, waiter: Answer | Stream[Any], error: CallError, came: int = 0) -> None:
+        """Ask once more after a failure, which came behind so many items. Raises CallError where that is not to be."""
+        asker, id = self._asker, self._id
+        assert id is not None
+        self._failures.append(error.failure)
+        remaining = self._deadline - asker.host.now().mono
+        delay = asker.retries.delay(
+            self._kind,
+            error.failure,
+            attempt=len(self._failures) - 1,
+            remaining=remaining,
+            takes_requests=asker.connection.takes_requests,
+            items=came,
+        )
+        if delay is None:
+            raise CallError.of(verdict(*self._failures))
+        await asker.host.sleep(delay)
+        try:
+            again = await asker.queue(partial(asker.connection.retry, id, timeout=remaining - delay))
+        except CallRefused as refused:  # that this attempt did nothing says nothing of those before it
+            raise CallError.of(verdict(*self._failures, refused.failure)) from None
+        self._add(waiter, again)
+
+    def _add(self, waiter: Answer | Stream[Any], id: RequestId) -> None:
+        self._id = id
+        self._asker.pending.add(id, waiter)
+        self._asker.wake()
+
+    def grant(self, items: int) -> None:
+        """So many were taken: as many may come."""
+        assert self._id is not None
+        self._asker.connection.grant(self._id, items)
+        self._asker.wake()
+
+    def succeeded(self) -> None:
+        """The answer is complete."""
+        self._asker.retries.succeeded()
+
+    def abandon(self) -> None:
+        """Nobody waits for the outcome any more: cancel the call."""
+        assert self._id is not None
+        self._asker.pending.forget(self._id)
+        self._asker.connection.cancel(self._id)
+        self._asker.wake()
+
+    def signal(self) -> Signal:
+        """Something to wait for."""
+        return self._asker.host.signal()
+
+
+def _ended(closed: Closed) -> Failure:
+    message = f"the connection has ended ({closed.fault.meaning}): connect again"
+    return Failure(Status.UNAVAILABLE, closed.fault.name, message, Disposition.NOT_PROCESSED)

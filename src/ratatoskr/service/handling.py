@@ -1,0 +1,117 @@
+"""Handling: the calls that the peer makes over one connection, and the handlers that run for them.
+
+1. Handlers begin when all that has arrived is read, payments first. A request that is cancelled by then begins nothing.
+2. A handler whose caller cancels, whose time is over, or whose connection ends, is stopped. One that runs at most once
+   goes on, whatever becomes of its caller: its outcome is kept for whoever asks again.
+3. A handler that ends without an answer was stopped, and its call is ended for it. So every call ends and frees its
+   slot, but not before its handler has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from google.protobuf.message import Message
+
+from ratatoskr.connection import Connection
+from ratatoskr.errors import Disposition, Failure, Status, WouldBlock
+from ratatoskr.events import RequestId, RequestReceived
+from ratatoskr.messages import MessageType
+from ratatoskr.service.broadcast import Broadcast
+from ratatoskr.service.dispatch import Service
+from ratatoskr.service.host import Host, Task
+from ratatoskr.service.link import PeerLink
+
+STOPPED = Failure(Status.CANCELLED, "CANCELLED", "the handler was stopped before it was done", Disposition.MAYBE)
+NOT_BEGUN = Failure(Status.CANCELLED, "CANCELLED", "the handler was not begun", Disposition.NOT_PROCESSED)
+
+
+class Handlers:
+    """Runs handlers, and takes their answers to the connection. ``wake`` makes its driver poll."""
+
+    def __init__(self, connection: Connection, service: Service, host: Host, wake: Callable[[], None]) -> None:
+        self._connection = connection
+        self._service = service
+        self._host = host
+        self._wake = wake
+        self._arrived: dict[RequestId, RequestReceived] = {}
+        self._running: dict[RequestId, Task | None] = {}
+        self._rooms: dict[RequestId, Broadcast] = {}
+
+    def arrive(self, event: RequestReceived) -> None:
+        """A request has come."""
+        self._arrived[event.id] = event
+
+    def begin(self, link: PeerLink) -> None:
+        """Begin the handlers of all that has arrived."""
+        if not self._arrived:
+            return
+        arrived = sorted(self._arrived.values(), key=_is_patient)
+        self._arrived.clear()
+        for event in arrived:
+            job = self._service.job(link, event)
+            if job.once:
+                self._host.spawn(job.run(), _nothing)
+                continue
+            self._running[job.id] = None
+            task = self._host.spawn(job.run(), partial(self._ended, job.id))
+            if job.id in self._running:
+                self._running[job.id] = task
+
+    def stop(self, id: RequestId) -> None:
+        """Nobody wants the answer any more."""
+        if self._arrived.pop(id, None) is not None:
+            self.fail(id, NOT_BEGUN)
+            return
+        task = self._running.get(id)
+        if task is not None:
+            task.cancel()
+
+    def close(self) -> None:
+        """The connection has ended."""
+        self._arrived.clear()
+        for task in [each for each in self._running.values() if each is not None]:
+            task.cancel()
+
+    def respond(self, id: RequestId, message: Message | None = None, *, replayed: bool = False) -> None:
+        """Give the last answer."""
+        self._connection.respond(id, message, replayed=replayed)
+        self._running.pop(id, None)
+        self._wake()
+
+    def fail(self, id: RequestId, failure: Failure, *, replayed: bool = False) -> None:
+        """End a request without an answer."""
+        self._connection.fail(id, failure, replayed=replayed)
+        self._running.pop(id, None)
+        self._wake()
+
+    async def send(self, id: RequestId, item: Message) -> None:
+        """Send an item of a stream, once there is room for it."""
+        while True:
+            try:
+                self._connection.respond(id, item, last=False)
+            except WouldBlock:
+                await self._rooms.setdefault(id, Broadcast(self._host)).wait()
+            else:
+                self._wake()
+                return
+
+    def has_room(self, id: RequestId) -> None:
+        """There is room for items of a stream again."""
+        room = self._rooms.get(id)
+        if room is not None:
+            room.fire()
+
+    def _ended(self, id: RequestId) -> None:
+        self._rooms.pop(id, None)
+        if id in self._running:
+            self.fail(id, STOPPED)
+
+
+def _is_patient(event: RequestReceived) -> bool:
+    return event.kind.type != MessageType.PAYMENT_REQUEST
+
+
+def _nothing() -> None:
+    """What runs at most once answers by itself, or another one answers for it."""
