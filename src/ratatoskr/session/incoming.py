@@ -20,6 +20,7 @@ from ratatoskr.session.states import ANSWERING, Answering, AnsweringInput
 
 DEFAULT_CREDIT = 16
 """Items that may be sent of a stream whose request has no hop, or one without credit."""
+_NO_ITEMS: deque[bytes] = deque(maxlen=0)
 
 
 class IncomingCall(RequestId):
@@ -50,7 +51,7 @@ class IncomingCall(RequestId):
         hop = received.hop
         self.credit: int = (hop.credit if hop is not None else 0) or DEFAULT_CREDIT
         """Items that may be sent in all."""
-        self.items: deque[bytes] = deque()
+        self.items: deque[bytes] = deque() if self.kind is not None and self.kind.stream else _NO_ITEMS
         """Items that wait to be sent."""
         self.sent: int = 0
         """Items that were sent."""

@@ -30,6 +30,8 @@ ENVELOPE_OVERHEAD = 48
 """Bytes that one envelope adds to a flight: its field's tag and length, and its hop."""
 CONTROL_BYTES = 24
 """Bytes of one control, without what people read in it."""
+CONTROLS_AT_ONCE = 32
+"""More are not put into one flight, so that they fit into the shortest record."""
 REASON_BYTES = 128
 """What is said of a reason to go away."""
 DEFAULT_TIMEOUT_MS = 30_000
