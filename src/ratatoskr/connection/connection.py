@@ -356,10 +356,14 @@ class Connection:
     # Time
 
     def _stalled(self, mono: float) -> None:
-        """The driver came late; whoever is connected is told."""
-        stalled = self._liveness.stall(mono)
+        """The driver came late; whoever is connected is told, and what its peer owed meanwhile is not overdue."""
+        liveness = self._liveness
+        stalled = liveness.stall(mono)
         if self._machine.state in (State.OPEN, State.DRAINING):
             self._session.tell(stalled)
+            liveness.postpone(Timer.RECORD, self._timers, mono)
+            liveness.postpone(Timer.WRITE, self._timers, mono)
+            liveness.postpone(Timer.SPAN, self._session.timers, mono)
 
     def _fire(self, now: Now) -> None:
         """Act on one due timer."""

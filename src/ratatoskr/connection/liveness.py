@@ -6,7 +6,9 @@
    after any other output. One that comes more than half a heartbeat late shows that nobody listened in between (a
    blocked loop, a stopped process, a suspended laptop), whatever it comes for and whatever it finds. That is told once,
    and the peer gets one more heartbeat to be heard.
-3. A peer that stays silent is given up all the same: it gets that heartbeat :data:`MAX_EXCUSES` times in a row.
+   So does what it owed meanwhile: the end of a record, a seal, room for a write.
+3. What a peer owes ends all the same. A silent one gets that heartbeat :data:`MAX_EXCUSES` times in a row, and each of
+   its other deadlines once.
 4. A round trip is the time from the flight of a ping to its Pong. One ping is outstanding, the last, and its token
    cannot be guessed: a peer can make a round trip longer, and never shorter. The handshake gives the first, as each of
    its messages answers the one before. What a stall runs into is not measured.
@@ -38,6 +40,7 @@ class Liveness:
         "_limits",
         "_ping",
         "_pong",
+        "_postponed",
         "_timers",
         "_token",
         "due",
@@ -52,6 +55,7 @@ class Liveness:
         self._entropy = entropy
         self._last_byte = 0.0
         self._excuses = 0
+        self._postponed: dict[Timer, float] = {}
         self._ping = False
         self._pong: int | None = None
         self._token: int | None = None
@@ -86,6 +90,13 @@ class Liveness:
             self._last_byte = excused
         self._asked_at = None
         return Stalled(now - self.due)
+
+    def postpone(self, timer: Timer, timers: Timers, now: float) -> None:
+        """After a stall: a deadline of the peer's, where it is set, lies a heartbeat ahead, and is moved there once."""
+        deadline, ahead = timers.get(timer), now + self._limits.heartbeat_interval
+        if deadline < ahead and deadline != self._postponed.get(timer):
+            self._postponed[timer] = ahead
+            timers.set(timer, ahead)
 
     def heartbeat(self, now: Now) -> None:
         """HEARTBEAT is due: ping, unless the peer was heard since."""

@@ -1,6 +1,8 @@
-"""Our own stalls: they are told, once each, and a peer that nobody listened to is excused, so many times in a row."""
+"""Our own stalls: they are told, once each, and a peer that nobody listened to is excused, within bounds."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 
@@ -12,7 +14,11 @@ from ratatoskr.events import Closed, GoingAway, Output, Stalled, Transmit
 from ratatoskr.limits import Limits
 from tests.attacks.hostile import CLIENT, SERVER_SIDE, SIDES, HostilePeer, make_victim
 from tests.attacks.situations import SITUATIONS, bring
+from tests.attacks.victim import Victim
 from tests.unit.connection.support import EPSILON, GO_AWAY, INTERVAL, LATE, PING, TIMEOUT, pong, said, sleep, stalls
+from tests.unit.messages.support import envelope, search
+
+SEARCH = envelope(search())
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -186,3 +192,107 @@ def test_a_driver_that_is_a_little_late_excuses_nobody() -> None:
     assert victim.verdict() == (Fault.PEER_SILENT, "liveness")
     assert victim.clock.now.mono == TIMEOUT + 0.5
     assert victim.seen(Stalled) == []
+
+
+# What else the peer owed meanwhile
+
+
+def begin_record(peer: HostilePeer) -> bytes:
+    record = peer.record(peer.flight().SerializeToString())
+    peer.victim.feed(record[:10])
+    return record[10:]
+
+
+def begin_span(peer: HostilePeer) -> bytes:
+    peer.say(peer.flight(SEARCH, sealed=False))
+    return peer.record(peer.flight().SerializeToString())
+
+
+def begin_write(peer: HostilePeer) -> bytes:
+    peer.victim.holds_writes = True
+    peer.say(peer.flight(controls=[PING]))
+    return b""
+
+
+def pay(victim: Victim, end: bytes) -> None:
+    victim.feed(end)
+    victim.holds_writes = False
+    victim.sent()
+    victim.drain()
+
+
+Begin = Callable[[HostilePeer], bytes]
+DEBTS = pytest.mark.parametrize(
+    ("begin", "verdict"),
+    [
+        (begin_record, (Fault.RECORD_STALLED, "timer.record")),
+        (begin_span, (Fault.SEAL_OVERDUE, "span.time")),
+        (begin_write, (Fault.WRITE_STALLED, "timer.write")),
+    ],
+)
+"""What is to end within 30 s, and how it ends the connection otherwise. Returns the bytes that end it, if any do."""
+PATIENT = Limits(liveness_timeout=36_000.0)
+
+
+@DEBTS
+@pytest.mark.parametrize("slept", [31.0, 3600.0])
+def test_what_nobody_listened_for_is_not_overdue(begin: Begin, verdict: object, slept: float) -> None:
+    """It lay in the socket. The driver polls before it reads, and before it says what it has written."""
+    peer = HostilePeer(make_victim(SERVER_SIDE, limits=PATIENT)).open()
+    victim = peer.victim
+    end = begin(peer)
+    assert len(sleep(victim, slept)) == 1
+    assert victim.verdict() is None
+    pay(victim, end)
+    victim.advance(2 * INTERVAL)
+    assert victim.verdict() is None
+
+
+@DEBTS
+def test_a_debt_is_due_one_heartbeat_after_the_stall(begin: Begin, verdict: object) -> None:
+    peer = HostilePeer(make_victim(SERVER_SIDE, limits=PATIENT)).open()
+    victim = peer.victim
+    begin(peer)
+    sleep(victim, 31.0)
+    victim.advance(INTERVAL - EPSILON)
+    assert victim.verdict() is None
+    victim.advance(EPSILON)
+    assert victim.verdict() == verdict
+
+
+@DEBTS
+def test_a_debt_is_excused_once(begin: Begin, verdict: object) -> None:
+    """With a driver that is late each time it would never be due."""
+    peer = HostilePeer(make_victim(SERVER_SIDE, limits=PATIENT)).open()
+    victim = peer.victim
+    begin(peer)
+    sleep(victim, 31.0)
+    assert victim.verdict() is None
+    sleep(victim, 31.0)
+    assert victim.verdict() == verdict
+
+
+@DEBTS
+def test_each_debt_is_excused(begin: Begin, verdict: object) -> None:
+    peer = HostilePeer(make_victim(SERVER_SIDE, limits=PATIENT)).open()
+    victim = peer.victim
+    for _ in range(3):
+        end = begin(peer)
+        sleep(victim, 31.0)
+        pay(victim, end)
+        victim.advance(INTERVAL)
+        assert victim.verdict() is None
+
+
+@DEBTS
+def test_a_debt_that_is_due_later_is_left_alone(begin: Begin, verdict: object) -> None:
+    """It is due at 44 s; a heartbeat after the stall is 38 s."""
+    peer = HostilePeer(make_victim(SERVER_SIDE, limits=PATIENT)).open()
+    victim = peer.victim
+    victim.advance(14.0)
+    begin(peer)
+    assert len(sleep(victim, 9.0)) == 1
+    victim.advance(21.0 - EPSILON)
+    assert victim.verdict() is None
+    victim.advance(EPSILON)
+    assert victim.verdict() == verdict
