@@ -240,7 +240,7 @@ class Sender:
 def _hop(call: OutgoingCall, index: int, now: float) -> v1.Hop | None:
     """What is said of a request beside its envelope; None where that is what no hop means."""
     timeout_ms = max(1, round((call.deadline - now) * 1000))
-    credit = 0 if call.credit == DEFAULT_CREDIT else call.credit
+    credit = 0 if call.granted == DEFAULT_CREDIT else call.granted
     if timeout_ms == DEFAULT_TIMEOUT_MS and not credit and not call.attempt:
         return None
     return v1.Hop(index=index, timeout_ms=timeout_ms, attempt=call.attempt, credit=credit)
