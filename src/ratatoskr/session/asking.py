@@ -30,7 +30,8 @@ from ratatoskr.timers import Now, Timer, Timers
 
 _NEVER = 1e16
 """Seconds since the epoch that no expiry reaches, so that its milliseconds fit into 64 bits."""
-_OPEN = frozenset({Asking.OPEN, Asking.CANCELLED})
+_PENDING = frozenset({Asking.QUEUED, Asking.OPEN, Asking.CANCELLED})
+_READING = frozenset({Asking.QUEUED, Asking.OPEN})
 
 
 class Asker:
@@ -101,7 +102,7 @@ class Asker:
         """Queue a request that has failed once more."""
         if not isinstance(id, OutgoingCall):
             raise LocalProtocolError(f"{id!r} is no request of ours: retry what request() or retry() returned")
-        if id.state in (Asking.QUEUED, *_OPEN):
+        if id.state in _PENDING:
             raise LocalProtocolError(f"{id!r} has no outcome yet: retry a request that has failed")
         if id.kind not in self._kinds:
             raise LocalProtocolError(f"{id.kind} is not known here: Config(kinds=STANDARD_KINDS | [{id.kind.name}])")
@@ -118,12 +119,14 @@ class Asker:
         call.move(AskingInput.CANCEL)
 
     def grant(self, id: RequestId, items: int) -> None:
-        """Let so many more items of a stream come."""
+        """Let so many more items of a stream come. No-op where none is delivered any more."""
         call = self._own(id)
         if not call.credit:
             raise LocalProtocolError(f"{call.kind} is no stream: it has one answer, and no credit")
         if items < 1:
             raise LocalProtocolError(f"grant {items} items: at least one, and never less than before")
+        if call.state not in _READING:
+            return
         granted = call.granted + items
         if granted - call.items > self._limits.stream_credit_ahead or granted > MAX_CREDIT:
             raise LocalProtocolError(
