@@ -93,7 +93,7 @@ class Asker:
             nonce,
             timeout=self._timeout(timeout),
             expires_at_ms=_expiry_ms(expires_at),
-            metadata=check_metadata(metadata, self._limits) if metadata else {},
+            metadata=dict(check_metadata(metadata, self._limits)) if metadata else {},
             credit=self._credit(kind, credit),
         )
         return self._enqueue(call)
@@ -106,6 +106,7 @@ class Asker:
             raise LocalProtocolError(f"{id!r} has no outcome yet: retry a request that has failed")
         if id.kind not in self._kinds:
             raise LocalProtocolError(f"{id.kind} is not known here: Config(kinds=STANDARD_KINDS | [{id.kind.name}])")
+        check_metadata(id.metadata, self._limits)  # another peer may take less
         return self._enqueue(id.again(self, self._timeout(timeout)))
 
     def cancel(self, id: RequestId) -> None:
