@@ -232,7 +232,8 @@ class Asker:
                 due.append(v1.Control(cancel=v1.Cancel(request_number=call.number)))
             del cancels[call]
         while grants and len(due) < room:
-            call, _ = grants.popitem()
+            call = next(iter(grants))
+            del grants[call]
             if call.state is Asking.OPEN:
                 due.append(v1.Control(grant=v1.Grant(request_number=call.number, items=call.granted)))
         return due
