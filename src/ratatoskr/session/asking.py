@@ -181,6 +181,7 @@ class Asker:
         before = call.state
         if response.last:
             self.calls.close(call)
+            self._cancels.pop(call, None)
             call.move(AskingInput.ANSWER)
             event = None if before is Asking.GIVEN_UP else self._outcome(call, received, response, before)
         else:
@@ -224,13 +225,12 @@ class Asker:
         due: list[v1.Control] = []
         cancels, grants = self._cancels, self._grants
         while cancels and len(due) < room and Timer.CANCEL not in self._timers:
+            if not self._cancel_bucket.take(now):
+                self._timers.set(Timer.CANCEL, now + max(0.001, self._cancel_bucket.next_in))
+                break
             call = next(iter(cancels))
-            if call.state is not Asking.DONE:
-                if not self._cancel_bucket.take(now):
-                    self._timers.set(Timer.CANCEL, now + max(0.001, self._cancel_bucket.next_in))
-                    break
-                due.append(v1.Control(cancel=v1.Cancel(request_number=call.number)))
             del cancels[call]
+            due.append(v1.Control(cancel=v1.Cancel(request_number=call.number)))
         while grants and len(due) < room:
             call = next(iter(grants))
             del grants[call]
