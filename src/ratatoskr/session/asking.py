@@ -38,7 +38,7 @@ class Asker:
     """Makes requests, and decides what becomes of them.
 
     Cancels are held back where the peer would take them for a flood: we use at most half of what it takes, since a
-    network may deliver late what was sent in time.
+    network may deliver late what was sent in time, up to a minute. A line that stands still for longer is given up.
     """
 
     def __init__(self, kinds: KindRegistry, limits: Limits, nonces: NonceSource, inbox: Inbox, timers: Timers) -> None:
@@ -301,7 +301,7 @@ class Asker:
 
 
 def _half(limits: Limits) -> Bucket:
-    return Bucket.per_minute(max(1, limits.cancels_per_minute // 2))
+    return Bucket(limits.cancels_per_minute / 120, max(1, limits.cancels_per_minute // 2))
 
 
 def _carries(limits: Limits, metadata: dict[str, str]) -> bool:
