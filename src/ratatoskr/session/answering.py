@@ -75,11 +75,6 @@ class Answerer:
             self._inbox.put(RequestCancelled(call))
             call.move(AnsweringInput.CANCEL)
 
-    def raises(self, number: int, items: int) -> bool:
-        """Whether a grant of so many items in all is more than was granted before."""
-        call = self.calls.unanswered(number)
-        return call is not None and items > call.credit
-
     def grant(self, number: int, items: int) -> None:
         """The peer takes so many items in all. No-op where it has said so before, or the terminal answer is decided."""
         call = self.calls.unanswered(number)

@@ -39,6 +39,9 @@ class Asker:
 
     Cancels are held back where the peer would take them for a flood: we use at most half of what it takes, since a
     network may deliver late what was sent in time, up to a minute. A line that stands still for longer is given up.
+
+    Grants wait for an item: the peer charges nothing for one Grant an item that it sent. None waits in vain, since the
+    credit that the peer knows of is not used up before that item.
     """
 
     def __init__(self, kinds: KindRegistry, limits: Limits, nonces: NonceSource, inbox: Inbox, timers: Timers) -> None:
@@ -135,7 +138,7 @@ class Asker:
                 f"Limits.stream_credit_ahead is {self._limits.stream_credit_ahead}"
             )
         call.granted = granted
-        if call.state is Asking.OPEN:
+        if call.grant_due:
             self._grants[call] = None
 
     def _own(self, id: RequestId) -> OutgoingCall:
@@ -187,6 +190,8 @@ class Asker:
         else:
             call.move(AskingInput.ITEM)
             event = self._item(call, received) if before is Asking.OPEN else None
+            if call.grant_due:
+                self._grants[call] = None
         self._inbox.put(event, received.number)
         if call.number > acked:  # else a peer that answers and never acknowledges fills the outbox
             raise ProtocolFault(Fault.ACK_INVALID, "flight.ack", f"answers {call.number} and acknowledges {acked}")
@@ -234,7 +239,8 @@ class Asker:
         while grants and len(due) < room:
             call = next(iter(grants))
             del grants[call]
-            if call.state is Asking.OPEN:
+            if call.grant_due:
+                call.tell_credit()
                 due.append(v1.Control(grant=v1.Grant(request_number=call.number, items=call.granted)))
         return due
 

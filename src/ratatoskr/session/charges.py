@@ -1,7 +1,8 @@
 """Charges: what a peer may make us do for nothing.
 
 1. Every control, and every flight that brings nothing, takes from one bucket.
-2. A Grant that raises a credit is free, once for each item that was sent: who consumes may say so.
+2. A Grant is free, once for each item that was sent: who consumes may say so. It may cross the end of its stream, so
+   it is not asked whether it raises anything.
 3. Cancels have a bucket of their own, because each may throw away work that was begun.
 4. So have requests that break a rule: an error costs us a signature, and its sender next to nothing.
 """
@@ -12,14 +13,11 @@ from ratatoskr.errors import Fault, ProtocolFault
 from ratatoskr.limits import Limits
 from ratatoskr.session.bucket import Bucket
 
-_FREE_GRANTS = 1024
-"""Grants that a peer may save up."""
-
 
 class Charges:
     """The buckets of one session. Each method raises ProtocolFault where its bucket is empty."""
 
-    __slots__ = ("_cancels", "_controls", "_errors", "_free_grants", "_limits")
+    __slots__ = ("_cancels", "_controls", "_errors", "_free_grants", "_limits", "_most_free")
 
     def __init__(self, limits: Limits) -> None:
         self.bind(limits)
@@ -31,6 +29,8 @@ class Charges:
         self._cancels = Bucket.per_minute(limits.cancels_per_minute)
         self._errors = Bucket.per_minute(limits.errors_per_minute)
         self._free_grants = 0
+        # So many come at most from a peer that grants at most once an item: for items on their way, one more a stream.
+        self._most_free = limits.outbox_messages + limits.requests_open
 
     def control(self, now: float) -> None:
         """A control, or a flight that brought nothing."""
@@ -47,16 +47,16 @@ class Charges:
         if not self._errors.take(now):
             raise _exceeded("errors.rate", f"more than {self._limits.errors_per_minute} invalid requests a minute")
 
-    def grant(self, now: float, *, raises: bool) -> None:
-        """A credit was granted; ``raises`` is whether it is more than before."""
-        if raises and self._free_grants:
+    def grant(self, now: float) -> None:
+        """A credit was granted."""
+        if self._free_grants:
             self._free_grants -= 1
         else:
             self.control(now)
 
     def items_sent(self, count: int) -> None:
         """The peer may grant as often for them."""
-        self._free_grants = min(_FREE_GRANTS, self._free_grants + count)
+        self._free_grants = min(self._most_free, self._free_grants + count)
 
 
 def _exceeded(rule: str, detail: str) -> ProtocolFault:

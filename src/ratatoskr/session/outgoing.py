@@ -52,6 +52,8 @@ class OutgoingCall(RequestId):
         "size",
         "state",
         "timeout",
+        "told",
+        "told_at",
         "urgent",
     )
 
@@ -87,6 +89,10 @@ class OutgoingCall(RequestId):
         """Items that may come in all."""
         self.items: int = 0
         """Items that came."""
+        self.told: int = 0
+        """Items that may come in all, as the peer was told."""
+        self.told_at: int = 0
+        """Items that had come when it was told."""
         self.issued_at_ms: int = 0
         self.deadline: float = inf
         self.number: int = 0
@@ -100,6 +106,15 @@ class OutgoingCall(RequestId):
     def move(self, input: AskingInput) -> None:
         """Take the transition."""
         self.state = ASKING[self.state, input]
+
+    @property
+    def grant_due(self) -> bool:
+        """Whether the peer is to be told of more credit: an item has come since it was told."""
+        return self.granted > self.told and self.items > self.told_at and self.state is Asking.OPEN
+
+    def tell_credit(self) -> None:
+        """The peer is told of all credit."""
+        self.told, self.told_at = self.granted, self.items
 
     def again(self, owner: object, timeout: float) -> OutgoingCall:
         """The same request once more: all that is signed is the same, so it is the same operation."""
@@ -194,6 +209,7 @@ class OutgoingCalls:
         call.move(AskingInput.NUMBER)
         call.number = number
         call.leaf = leaf
+        call.tell_credit()
         self._open[number] = call
         self._bytes_open += call.size
 

@@ -155,9 +155,8 @@ class Session:
                 self._check_asked(control.cancel.request_number)
                 self._charges.cancel(now)
             case "grant":
-                grant = control.grant
-                self._check_asked(grant.request_number)
-                self._charges.grant(now, raises=self._answering.raises(grant.request_number, grant.items))
+                self._check_asked(control.grant.request_number)
+                self._charges.grant(now)
             case "disconnect":
                 self._charges.control(now)
                 said = control.disconnect
