@@ -106,6 +106,7 @@ class Sender:
 
     def answer(self, call: IncomingCall, envelope: bytes) -> None:
         """Queue the terminal answer to a request of the peer's, behind the items that wait."""
+        self.streams.finish(call)
         if call.items:
             call.terminal = envelope
         else:

@@ -64,11 +64,15 @@ class Streams:
         return call, envelope
 
     def drop(self, call: IncomingCall) -> None:
-        """Forget the items of a stream that wait; nobody waits for room in it any more."""
+        """Forget the items of a stream that wait."""
         if call.items:
             self._waiting.remove(call)
             self._bytes -= sum(map(len, call.items))
             call.items.clear()
+        self.finish(call)
+
+    def finish(self, call: IncomingCall) -> None:
+        """No more items come: nobody waits for room in the stream any more."""
         self._blocked.pop(call, None)
 
     def unblocked(self) -> list[IncomingCall]:
