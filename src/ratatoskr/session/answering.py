@@ -74,6 +74,7 @@ class Answerer:
             self._sender.streams.drop(call)
             self._inbox.put(RequestCancelled(call))
             call.move(AnsweringInput.CANCEL)
+            self.tell_writable()
 
     def grant(self, number: int, items: int) -> None:
         """The peer takes so many items in all. No-op where it has said so before, or the terminal answer is decided."""
@@ -148,6 +149,7 @@ class Answerer:
             self._sender.streams.drop(call)
             self._fail(call, EXPIRED_HERE, AnsweringInput.EXPIRE)
             self._inbox.put(RequestExpired(call))
+        self.tell_writable()
         return self.calls.earliest()
 
     def end(self) -> None:
