@@ -159,7 +159,7 @@ class OutgoingCalls:
         self._queued_bytes = 0
         self._open: dict[int, OutgoingCall] = {}
         self._bytes_open = 0
-        self._blocked = False
+        self._blocked = 0  # bytes of the shortest request that was refused
 
     def bind(self, limits: Limits) -> None:
         """The limits were negotiated."""
@@ -176,7 +176,7 @@ class OutgoingCalls:
         if call.urgent:
             places, room = places + places // _RESERVE, room + room // _RESERVE
         if len(queue) >= places or (len(queue) and self._queued_bytes + call.size > room):
-            self._blocked = True
+            self._blocked = min(call.size, self._blocked or call.size)
             raise WouldBlock(f"{len(queue)} requests are queued; wait for the event Writable")
         queue.put(call, urgent=call.urgent)
         self._queued_bytes += call.size
@@ -246,12 +246,15 @@ class OutgoingCalls:
             self._bytes_open += call.size
 
     def unblocked(self) -> bool:
-        """Whether to tell an application that was told ``WouldBlock`` that there is room again."""
+        """Whether to tell an application that was told ``WouldBlock`` that there is room again. Said when half of all
+        room is free, and the shortest of what was refused fits.
+        """
         if not self._blocked or len(self._queue) * 2 > self._limits.requests_queued:
             return False
-        if self._queued_bytes * 2 > self._limits.request_bytes_queued:
+        room = self._limits.request_bytes_queued
+        if len(self._queue) and self._queued_bytes + max(self._queued_bytes, self._blocked) > room:
             return False
-        self._blocked = False
+        self._blocked = 0
         return True
 
     def drop_queued(self, call: OutgoingCall) -> None:

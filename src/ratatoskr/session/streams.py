@@ -24,7 +24,7 @@ class Streams:
         self._limits = limits
         self._waiting: deque[IncomingCall] = deque()
         self._bytes = 0
-        self._blocked: dict[IncomingCall, None] = {}
+        self._blocked: dict[IncomingCall, int] = {}  # with the bytes of the item that was refused
 
     def __len__(self) -> int:
         """Streams with items that wait."""
@@ -35,12 +35,16 @@ class Streams:
         place = call.sent + len(call.items)
         if place >= call.credit:
             why = f"{place} items were sent or wait, and no more are granted"
-        elif self._bytes and self._bytes + size > self._limits.item_bytes_queued:
+        elif not self._fits(size):
             why = f"items of {self._bytes} bytes wait to be sent"
         else:
             return
-        self._blocked[call] = None
+        self._blocked[call] = size
         raise WouldBlock(f"{call!r}: {why}; wait for the event Writable")
+
+    def _fits(self, size: int) -> bool:
+        """Whether an item of so many bytes may wait with the others. One may be longer than all of them, alone."""
+        return not self._bytes or self._bytes + size <= self._limits.item_bytes_queued
 
     def put(self, call: IncomingCall, envelope: bytes) -> None:
         """Take an item."""
@@ -76,10 +80,11 @@ class Streams:
         self._blocked.pop(call, None)
 
     def unblocked(self) -> list[IncomingCall]:
-        """Streams that have room again after ``WouldBlock``."""
+        """Streams that have room for what was refused with ``WouldBlock``. Said when half of all room is free."""
         if not self._blocked or self._bytes * 2 > self._limits.item_bytes_queued:
             return []
-        ready = [call for call in self._blocked if call.sent + len(call.items) < call.credit]
+        blocked = self._blocked.items()
+        ready = [call for call, size in blocked if call.sent + len(call.items) < call.credit and self._fits(size)]
         for call in ready:
             del self._blocked[call]
         return ready
