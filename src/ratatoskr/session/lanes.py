@@ -34,11 +34,6 @@ class Lanes(Generic[T]):
         yield from self._urgent
         yield from self._others
 
-    @property
-    def others(self) -> int:
-        """How many are in the slow lane."""
-        return len(self._others)
-
     def put(self, item: T, *, urgent: bool) -> None:
         """To the end of its lane."""
         (self._urgent if urgent else self._others).append(item)

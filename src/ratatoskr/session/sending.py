@@ -113,11 +113,6 @@ class Sender:
             self._answers.put((envelope, call), urgent=call.urgent)
 
     @property
-    def number(self) -> int:
-        """The highest number that was sent."""
-        return self._outbox.sent
-
-    @property
     def acked(self) -> int:
         """The highest number that the peer acknowledged."""
         return self._outbox.acked
