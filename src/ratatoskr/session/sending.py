@@ -30,8 +30,6 @@ ENVELOPE_OVERHEAD = 48
 """Bytes that one envelope adds to a flight: its field's tag and length, and its hop."""
 CONTROL_BYTES = 24
 """Bytes of one control, without what people read in it."""
-CONTROLS_AT_ONCE = 32
-"""More are not put into one flight, so that they fit into the shortest record."""
 REASON_BYTES = 128
 """What is said of a reason to go away."""
 DEFAULT_TIMEOUT_MS = 30_000
@@ -111,6 +109,13 @@ class Sender:
             call.terminal = envelope
         else:
             self._answers.put((envelope, call), urgent=call.urgent)
+
+    @property
+    def most_controls(self) -> int:
+        """Controls that one flight has room for, beside the longest envelope."""
+        limits = self._limits
+        room = limits.record_bytes - FLIGHT_OVERHEAD - REASON_BYTES - limits.envelope_bytes - ENVELOPE_OVERHEAD
+        return min(limits.controls, room // CONTROL_BYTES)
 
     @property
     def acked(self) -> int:

@@ -34,7 +34,7 @@ from ratatoskr.session.charges import Charges
 from ratatoskr.session.draining import Draining
 from ratatoskr.session.failures import GOING_AWAY
 from ratatoskr.session.inbox import Inbox
-from ratatoskr.session.sending import CONTROLS_AT_ONCE, REASON_BYTES, Sender
+from ratatoskr.session.sending import REASON_BYTES, Sender
 from ratatoskr.timers import Now, Timer, Timers
 
 
@@ -207,8 +207,7 @@ class Session:
         if draining.announced:
             controls = [*controls, *draining.controls(self._quiet())]
         if self._asking.has_controls:
-            room = min(self._limits.controls, CONTROLS_AT_ONCE) - len(controls)
-            controls = [*controls, *self._asking.controls(now.mono, room)]
+            controls = [*controls, *self._asking.controls(now.mono, self._sender.most_controls - len(controls))]
         flight = self._sender.build(
             now, controls, self._inbox.delivered, self._answering.calls.open, seal=draining.disconnect_sent
         )
