@@ -5,7 +5,8 @@
    next flight fills by itself, and one signature pays for all of it.
 3. A flight takes about half of the calls in flight. If it took all of them, both ends would work in turns, each idle
    while the other one works.
-4. Items take a share of a flight only, so that what is more urgent never waits for long.
+4. Items take a share of a flight only, and leave no span so full that the next flight has few places: what is more
+   urgent waits for one flight at most.
 5. A flight with a message of a sealed kind carries a seal. Otherwise the span is sealed when it is full, or when
    ``Limits.seal_delay`` has passed since its first message.
 6. Every flight acknowledges what was delivered. Where there is nothing else to say, an acknowledgement travels alone
@@ -151,7 +152,8 @@ class Sender:
             first_number=first, envelopes=draft.envelopes, hops=draft.hops, ack=delivered, controls=controls
         )
         unsealed = serializer.unsealed
-        if draft.needs_seal or seal or self._seal_due or unsealed >= self._limits.span_messages:
+        full = unsealed > self._limits.span_messages - (LEAST_SHARE if self.items_sent else 1)
+        if draft.needs_seal or seal or self._seal_due or full:
             flight.seal.CopyFrom(serializer.seal(now.wall_ms))
             self._seal_due = False
             timers.stop(Timer.SEAL)
