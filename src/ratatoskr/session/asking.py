@@ -275,11 +275,11 @@ class Asker:
                 self._take_out(call, AskingInput.GIVE_UP, timed_out(call))
         return earliest
 
-    def refuse(self, failure: Failure) -> None:
+    def refuse(self, failure: Failure, input: AskingInput = AskingInput.REFUSE) -> None:
         """There are no new requests from now on, and those without a number are not sent any more."""
         self.refusal = failure
         for call in self.calls.all_queued():
-            self._take_out(call, AskingInput.REFUSE, failure)
+            self._take_out(call, input, failure)
         self.fresh.clear()
 
     def end(self, fault: Fault) -> None:
@@ -289,7 +289,7 @@ class Asker:
             if call.state is not Asking.GIVEN_UP:
                 self._inbox.put(RequestFailed(call, lost))
             call.move(AskingInput.END)
-        self.refuse(ended(fault, sent=False))
+        self.refuse(ended(fault, sent=False), AskingInput.END)
         self._cancels.clear()
         self._grants.clear()
 

@@ -102,12 +102,13 @@ class IncomingCall(RequestId):
 class IncomingCalls:
     """Slots and bytes of the peer's open requests."""
 
-    __slots__ = ("_bytes_open", "_limits", "_unanswered", "open")
+    __slots__ = ("_answered", "_bytes_open", "_limits", "_unanswered", "open")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._bytes_open = 0
         self._unanswered: dict[int, IncomingCall] = {}
+        self._answered: set[IncomingCall] = set()
         self.open: int = 0
         """Slots in use."""
 
@@ -134,10 +135,12 @@ class IncomingCalls:
     def answered(self, call: IncomingCall) -> None:
         """The terminal answer is decided."""
         del self._unanswered[call.number]
+        self._answered.add(call)
 
     def release(self, call: IncomingCall) -> None:
         """The terminal answer was acknowledged."""
         call.move(AnsweringInput.ACK)
+        self._answered.remove(call)
         self.open -= 1
         self._bytes_open -= call.size
 
@@ -161,6 +164,7 @@ class IncomingCalls:
 
     def clear(self) -> None:
         """The session ended: no answer is of use any more."""
-        for call in self._unanswered.values():
+        for call in (*self._unanswered.values(), *self._answered):
             call.move(AnsweringInput.END)
         self._unanswered.clear()
+        self._answered.clear()
