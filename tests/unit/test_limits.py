@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from ratatoskr.errors import LocalProtocolError
-from ratatoskr.limits import MAX_RECORD_BYTES, MIN_ENVELOPE_BYTES, MIN_RECORD_BYTES, Limits
+from ratatoskr.limits import (
+    MAX_CONTROLS,
+    MAX_CREDIT,
+    MAX_RECORD_BYTES,
+    MIN_CONTROLS,
+    MIN_ENVELOPE_BYTES,
+    MIN_RECORD_BYTES,
+    NEGOTIATED,
+    Limits,
+)
 
 DAY = 24 * 3600.0
 
@@ -55,6 +64,22 @@ def test_every_limit_is_finite(name: str) -> None:
         ({"requests_open": 1 << 32}, False),
         ({"request_bytes_open": (1 << 64) - 1}, True),
         ({"request_bytes_open": 1 << 64}, False),
+        ({"controls": MIN_CONTROLS}, True),
+        ({"controls": MIN_CONTROLS - 1}, False),
+        ({"controls": MAX_CONTROLS}, True),
+        ({"controls": MAX_CONTROLS + 1}, False),
+        ({"metadata_entries": 1024}, True),
+        ({"metadata_entries": 1025}, False),
+        ({"metadata_bytes": MAX_RECORD_BYTES}, True),
+        ({"metadata_bytes": MAX_RECORD_BYTES + 1}, False),
+        ({"cancels_per_minute": 1}, True),
+        ({"cancels_per_minute": (1 << 32) - 1}, True),
+        ({"cancels_per_minute": 1 << 32}, False),
+        ({"stream_credit": 1}, True),
+        ({"stream_credit": MAX_CREDIT}, True),
+        ({"stream_credit": MAX_CREDIT + 1}, False),
+        ({"stream_credit_ahead": MAX_CREDIT}, True),
+        ({"stream_credit_ahead": MAX_CREDIT + 1}, False),
         ({"handshake_bytes": 8192}, True),
         ({"handshake_bytes": 8191}, False),
         ({"handshake_bytes": MAX_RECORD_BYTES}, True),
@@ -79,8 +104,7 @@ def test_limits_are_checked_at_their_bounds(changes: dict[str, Any], allowed: bo
 
 def announced(**changes: int) -> dict[str, int]:
     own = Limits()
-    names = ("record_bytes", "envelope_bytes", "requests_open", "request_bytes_open")
-    return {name: getattr(own, name) for name in names} | changes
+    return {name: getattr(own, name) for name in NEGOTIATED} | changes
 
 
 @pytest.mark.parametrize(
@@ -90,6 +114,11 @@ def announced(**changes: int) -> dict[str, int]:
         ("envelope_bytes", MIN_ENVELOPE_BYTES, 1 << 31),
         ("requests_open", 1, 1 << 31),
         ("request_bytes_open", 1, 1 << 63),
+        ("flight_messages", 1, 1 << 31),
+        ("controls", MIN_CONTROLS, 1 << 31),
+        ("metadata_entries", 1, 1 << 31),
+        ("metadata_bytes", 1, 1 << 31),
+        ("cancels_per_minute", 1, 1 << 31),
     ],
 )
 def test_the_smaller_of_the_two_holds(name: str, smaller: int, larger: int) -> None:
@@ -101,6 +130,13 @@ def test_the_smaller_of_the_two_holds(name: str, smaller: int, larger: int) -> N
     assert negotiated.seal_delay == 0.5, "what is not announced is this side's"
 
 
+def test_the_shorter_of_two_spans_holds_with_flights_that_fit_into_it() -> None:
+    own = Limits()
+    negotiated = own.negotiated(**announced(span_messages=100, flight_messages=100))
+    assert (negotiated.span_messages, negotiated.flight_messages) == (100, 100)
+    assert own.negotiated(**announced(span_messages=1 << 31, flight_messages=1 << 31)) == own
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -109,6 +145,14 @@ def test_the_smaller_of_the_two_holds(name: str, smaller: int, larger: int) -> N
         {"record_bytes": 8192},
         {"requests_open": 0},
         {"request_bytes_open": 0},
+        {"flight_messages": 0},
+        {"span_messages": 0, "flight_messages": 0},
+        {"span_messages": 100},
+        {"controls": MIN_CONTROLS - 1},
+        {"controls": 0},
+        {"metadata_entries": 0},
+        {"metadata_bytes": 0},
+        {"cancels_per_minute": 0},
     ],
     ids=str,
 )
@@ -123,11 +167,14 @@ def test_what_either_side_may_announce_works_with_any_other() -> None:
         Limits(record_bytes=MIN_RECORD_BYTES, envelope_bytes=MIN_ENVELOPE_BYTES),
         Limits(record_bytes=MAX_RECORD_BYTES, envelope_bytes=MAX_RECORD_BYTES - 1024),
         Limits(record_bytes=MAX_RECORD_BYTES, envelope_bytes=MIN_ENVELOPE_BYTES),
+        Limits(span_messages=200, flight_messages=10, controls=MIN_CONTROLS),
+        Limits(span_messages=20, flight_messages=20, metadata_entries=1024, metadata_bytes=1),
+        Limits(controls=MAX_CONTROLS, cancels_per_minute=1, requests_open=1),
         Limits(),
     ]
     for own in sides:
         for other in sides:
-            names = ("record_bytes", "envelope_bytes", "requests_open", "request_bytes_open")
-            both = own.negotiated(**{name: getattr(other, name) for name in names})
-            assert both.record_bytes == min(own.record_bytes, other.record_bytes)
-            assert both.envelope_bytes == min(own.envelope_bytes, other.envelope_bytes)
+            both = own.negotiated(**{name: getattr(other, name) for name in NEGOTIATED})
+            assert {name: getattr(both, name) for name in NEGOTIATED} == {
+                name: min(getattr(own, name), getattr(other, name)) for name in NEGOTIATED
+            }

@@ -10,19 +10,34 @@ from ratatoskr import v1
 from ratatoskr.errors import Fault, ProtocolFault
 from ratatoskr.events import (
     Event,
+    ItemReceived,
     RequestFailed,
     RequestId,
     RequestReceived,
     ResponseReceived,
+    StreamEnded,
 )
 from ratatoskr.limits import Limits
 from ratatoskr.messages import AnyKind, Direction, KindRegistry, NonceSource
 from ratatoskr.messages.standard import MARKETPLACE_SEARCH, PAYMENT_AUTHORIZE
 from ratatoskr.session import Session
 from ratatoskr.timers import Now
-from tests.unit.messages.support import CLIENT, EUR, KINDS, NOW_MS, SERVER, SESSION_ID, Forger, leaf_by_hand, verify_key
+from tests.unit.messages.support import (
+    CLIENT,
+    EUR,
+    FEED,
+    KINDS,
+    NOW_MS,
+    SERVER,
+    SESSION_ID,
+    Forger,
+    leaf_by_hand,
+    verify_key,
+)
 
 E = TypeVar("E")
+
+Outcome = ResponseReceived | StreamEnded | RequestFailed
 
 SEARCH, PAY = MARKETPLACE_SEARCH, PAYMENT_AUTHORIZE
 LAMP = v1.Search(query="lamp")
@@ -46,6 +61,17 @@ def paid(end_to_end_id: str = "ORDER 1/2026") -> v1.PaymentAuthorized:
         amount=EUR,
         authorized_until_ms=NOW_MS,
     )
+
+
+def note(words: object = "") -> v1.GoAway:
+    """What FEED, VAULT and PLAIN ask and answer."""
+    return v1.GoAway(reason=str(words))
+
+
+def send(session: Session, id: RequestId, count: int, words: str = "") -> None:
+    """So many items of a stream, numbered unless they say something else."""
+    for at in range(count):
+        session.respond(id, note(words or at), last=False)
 
 
 def counting_nonces() -> NonceSource:
@@ -92,8 +118,24 @@ class Side:
         self.events = [event for event in self.events if not isinstance(event, cls)]
         return found
 
-    def outcomes(self, id: RequestId) -> list[ResponseReceived | RequestFailed]:
-        return [each for each in self.events if isinstance(each, ResponseReceived | RequestFailed) and each.id is id]
+    def words(self) -> list[str]:
+        """Remove the items that came, and return what they say."""
+        return [each.message.reason for each in self.take_all(ItemReceived) if isinstance(each.message, v1.GoAway)]
+
+    def outcomes(self, id: RequestId) -> list[Outcome]:
+        return [each for each in self.events if isinstance(each, Outcome) and each.id is id]
+
+    def failed(self, id: RequestId) -> RequestFailed:
+        """The outcome, which is a failure."""
+        (outcome,) = self.outcomes(id)
+        assert isinstance(outcome, RequestFailed)
+        return outcome
+
+    @property
+    def cancelled(self) -> list[int]:
+        """The numbers of the requests that it cancelled."""
+        controls = [each for flight in self.flights for each in flight.controls]
+        return [each.cancel.request_number for each in controls if each.HasField("cancel")]
 
     def collect(self) -> None:
         """Give all events to the application."""
@@ -174,6 +216,12 @@ class Both:
                 break
             self.advance(max(0.0, ahead - self.mono))
         self.advance(end - self.mono)
+
+    def stream(self, kind: AnyKind = FEED, **options: Any) -> tuple[RequestId, RequestReceived]:
+        """The client asks for a stream, and the server's application is told."""
+        id = self.client.request(kind, note(), **options)
+        self.settle()
+        return id, self.server.take(RequestReceived)
 
     def serve(self, answer: Any = FOUND) -> RequestReceived:
         """The server takes its first request and answers it."""
