@@ -20,9 +20,7 @@ from types import MappingProxyType
 class Asking(Enum):
     """Where a request of ours is."""
 
-    def __hash__(self) -> int:
-        """Members are singletons; Enum hashes their names, which takes longer."""
-        return id(self)
+    __hash__ = object.__hash__  # members are singletons; Enum hashes their names, which takes longer
 
     QUEUED = "it waits for a slot and has no number"
     OPEN = "it is sent; the answer is awaited"
@@ -34,9 +32,7 @@ class Asking(Enum):
 class AskingInput(Enum):
     """What moves a request of ours."""
 
-    def __hash__(self) -> int:
-        """As :class:`Asking`."""
-        return id(self)
+    __hash__ = object.__hash__
 
     NUMBER = "there is a slot"
     ITEM = "an item of a stream comes"
@@ -77,9 +73,7 @@ ASKING = MappingProxyType(
 class Answering(Enum):
     """Where a request of the peer's is."""
 
-    def __hash__(self) -> int:
-        """As :class:`Asking`."""
-        return id(self)
+    __hash__ = object.__hash__
 
     RUNNING = "the application works on it"
     CANCELLED = "the peer wants no answer any more; the application still owes the end of it"
@@ -90,9 +84,7 @@ class Answering(Enum):
 class AnsweringInput(Enum):
     """What moves a request of the peer's."""
 
-    def __hash__(self) -> int:
-        """As :class:`Asking`."""
-        return id(self)
+    __hash__ = object.__hash__
 
     ITEM = "respond(last=False)"
     ANSWER = "respond() or fail()"

@@ -263,9 +263,3 @@ def test_nothing_goes_back(table: dict[tuple[Asking | Answering, object], Asking
     for (before, _), after in table.items():
         order = list(type(before))
         assert order.index(after) >= order.index(before)
-
-
-def test_members_are_told_apart_by_identity() -> None:
-    members = [*Asking, *AskingInput, *Answering, *AnsweringInput]
-    assert len(set(members)) == len(members)
-    assert all(hash(each) == id(each) for each in members)
