@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tools import tables
+from tools import call_tables, tables
 from tools.tables import code, table
 
 ROOT = Path(__file__).parents[1]
@@ -73,6 +73,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "inputs": tables.inputs,
     "transitions": tables.transitions,
     "diagram": tables.diagram,
+    "asking diagram": call_tables.asking_diagram,
+    "asking states": call_tables.asking_states,
+    "asking inputs": call_tables.asking_inputs,
+    "answering diagram": call_tables.answering_diagram,
+    "answering states": call_tables.answering_states,
+    "answering inputs": call_tables.answering_inputs,
     "outputs": tables.outputs,
     "events": tables.events,
     "timers": tables.timers,
