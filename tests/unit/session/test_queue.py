@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ratatoskr.errors import WouldBlock
+from ratatoskr.errors import Fault, WouldBlock
 from ratatoskr.events import RequestReceived, Writable
 from ratatoskr.limits import Limits
 from tests.unit.messages.support import PLAIN
@@ -79,3 +79,15 @@ def test_room_is_told_when_half_of_the_places_are_free(queued: int) -> None:
         both.settle()
         left -= 1
     assert left == queued // 2
+
+
+@pytest.mark.parametrize("how", ["drained", "gone away", "ended"])
+def test_whether_requests_are_taken_is_known(how: str) -> None:
+    both = Both()
+    assert both.client.session.takes_requests
+    if how == "ended":
+        both.client.session.end(Fault.TRANSPORT_LOST)
+    else:
+        (both.client if how == "drained" else both.server).session.drain("")
+        both.settle()
+    assert not both.client.session.takes_requests
