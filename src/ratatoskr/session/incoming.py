@@ -15,7 +15,7 @@ from ratatoskr.events import RequestId
 from ratatoskr.limits import Limits
 from ratatoskr.messages import AnyKind, Received
 from ratatoskr.messages.envelopes import response_envelope
-from ratatoskr.session.lanes import is_urgent
+from ratatoskr.session.lanes import URGENT
 from ratatoskr.session.states import ANSWERING, Answering, AnsweringInput
 
 DEFAULT_CREDIT = 16
@@ -35,10 +35,12 @@ class IncomingCall(RequestId):
         "kind",
         "number",
         "owner",
+        "sealed",
         "sent",
         "size",
         "state",
         "terminal",
+        "urgent",
     )
 
     def __init__(self, owner: IncomingCalls, received: Received, deadline: float) -> None:
@@ -46,12 +48,17 @@ class IncomingCall(RequestId):
         self.owner: IncomingCalls = owner
         self.number: int = received.number
         self.kind: AnyKind | None = received.kind
+        kind = received.kind
+        self.sealed: bool = kind is None or kind.sealed
+        """Whether answers need a seal."""
+        self.urgent: bool = kind is not None and kind.type == URGENT
+        """Whether answers overtake others."""
         self.size: int = len(received.envelope)
         self.deadline: float = deadline
         hop = received.hop
         self.credit: int = (hop.credit if hop is not None else 0) or DEFAULT_CREDIT
         """Items that may be sent in all."""
-        self.items: deque[bytes] = deque() if self.kind is not None and self.kind.stream else _NO_ITEMS
+        self.items: deque[bytes] = deque() if kind is not None and kind.stream else _NO_ITEMS
         """Items that wait to be sent."""
         self.sent: int = 0
         """Items that were sent."""
@@ -63,16 +70,6 @@ class IncomingCall(RequestId):
 
     def __repr__(self) -> str:
         return f"<RequestId {self.kind} {id(self):x}>"
-
-    @property
-    def sealed(self) -> bool:
-        """Whether answers need a seal."""
-        return self.kind is None or self.kind.sealed
-
-    @property
-    def urgent(self) -> bool:
-        """Whether answers overtake others."""
-        return is_urgent(self.kind)
 
     def move(self, input: AnsweringInput) -> None:
         """Take the transition."""

@@ -6,29 +6,24 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from ratatoskr.messages import AnyKind, MessageType
+from ratatoskr.messages import MessageType
 
 T = TypeVar("T")
 
-_PAYMENT = int(MessageType.PAYMENT_REQUEST)
-
-
-def is_urgent(kind: AnyKind | None) -> bool:
-    """Whether messages of that kind take the fast lane."""
-    return kind is not None and kind.type == _PAYMENT
+URGENT = int(MessageType.PAYMENT_REQUEST)
+"""Messages of this type take the fast lane."""
 
 
 class Lanes(Generic[T]):
     """A queue of two lanes."""
 
-    __slots__ = ("_others", "_urgent")
+    __slots__ = ("_others", "_urgent", "count")
 
     def __init__(self) -> None:
         self._urgent: deque[T] = deque()
         self._others: deque[T] = deque()
-
-    def __len__(self) -> int:
-        return len(self._urgent) + len(self._others)
+        self.count: int = 0
+        """How many wait."""
 
     def __iter__(self) -> Iterator[T]:
         yield from self._urgent
@@ -37,6 +32,7 @@ class Lanes(Generic[T]):
     def put(self, item: T, *, urgent: bool) -> None:
         """To the end of its lane."""
         (self._urgent if urgent else self._others).append(item)
+        self.count += 1
 
     def first(self) -> T | None:
         """Who is next."""
@@ -45,13 +41,16 @@ class Lanes(Generic[T]):
 
     def pop(self) -> T:
         """Take who is next."""
+        self.count -= 1
         return (self._urgent or self._others).popleft()
 
     def remove(self, item: T, *, urgent: bool) -> None:
         """Take one out of its lane."""
         (self._urgent if urgent else self._others).remove(item)
+        self.count -= 1
 
     def clear(self) -> None:
         """Empty both."""
         self._urgent.clear()
         self._others.clear()
+        self.count = 0

@@ -20,7 +20,7 @@ from ratatoskr.events import RequestId
 from ratatoskr.limits import Limits
 from ratatoskr.messages import AnyKind, Received
 from ratatoskr.messages.envelopes import request_envelope
-from ratatoskr.session.lanes import Lanes, is_urgent
+from ratatoskr.session.lanes import URGENT, Lanes
 from ratatoskr.session.states import ASKING, Asking, AskingInput
 
 REQUEST_OVERHEAD = 128
@@ -80,7 +80,7 @@ class OutgoingCall(RequestId):
         self.size: int = len(payload) + REQUEST_OVERHEAD
         if metadata:
             self.size += sum(len(k.encode()) + len(v.encode()) + 16 for k, v in metadata.items())
-        self.urgent: bool = is_urgent(kind)
+        self.urgent: bool = kind.type == URGENT
         self.attempt: int = 0
         """How often its nonce was sent before."""
         self.credit: int = credit
@@ -175,21 +175,21 @@ class OutgoingCalls:
         places, room = limits.requests_queued, limits.request_bytes_queued
         if call.urgent:
             places, room = places + places // _RESERVE, room + room // _RESERVE
-        if len(queue) >= places or (len(queue) and self._queued_bytes + call.size > room):
+        if queue.count >= places or (queue.count and self._queued_bytes + call.size > room):
             self._blocked = min(call.size, self._blocked or call.size)
-            raise WouldBlock(f"{len(queue)} requests are queued; wait for the event Writable")
+            raise WouldBlock(f"{queue.count} requests are queued; wait for the event Writable")
         queue.put(call, urgent=call.urgent)
         self._queued_bytes += call.size
 
     @property
     def queued(self) -> int:
         """Requests that wait for a slot."""
-        return len(self._queue)
+        return self._queue.count
 
     @property
     def in_flight(self) -> int:
         """Requests that have a slot or wait for one."""
-        return len(self._open) + len(self._queue)
+        return len(self._open) + self._queue.count
 
     def next(self, room: int) -> OutgoingCall | None:
         """The next request that has a free slot and fits into ``room`` bytes."""
@@ -249,10 +249,10 @@ class OutgoingCalls:
         """Whether to tell an application that was told ``WouldBlock`` that there is room again. Said when half of all
         room is free, and the shortest of what was refused fits.
         """
-        if not self._blocked or len(self._queue) * 2 > self._limits.requests_queued:
+        if not self._blocked or self._queue.count * 2 > self._limits.requests_queued:
             return False
         room = self._limits.request_bytes_queued
-        if len(self._queue) and self._queued_bytes + max(self._queued_bytes, self._blocked) > room:
+        if self._queue.count and self._queued_bytes + max(self._queued_bytes, self._blocked) > room:
             return False
         self._blocked = 0
         return True
@@ -276,7 +276,7 @@ class OutgoingCalls:
     @property
     def empty(self) -> bool:
         """Whether nothing is queued and nothing open."""
-        return not (len(self._queue) or self._open)
+        return not (self._queue.count or self._open)
 
     def unresolved(self) -> Iterator[OutgoingCall]:
         """All requests without an outcome, open ones first."""

@@ -42,11 +42,13 @@ ITEM_BYTES = 64 * 1024
 
 
 class _Draft:
-    """A flight that is being filled."""
+    """A flight that is being filled. What it takes is numbered, and in the outbox."""
 
-    __slots__ = ("envelopes", "hops", "needs_seal", "places", "room")
+    __slots__ = ("_outbox", "_serializer", "envelopes", "hops", "needs_seal", "places", "room")
 
-    def __init__(self, places: int, room: int) -> None:
+    def __init__(self, serializer: MessageSerializer, outbox: Outbox[IncomingCall], places: int, room: int) -> None:
+        self._serializer = serializer
+        self._outbox = outbox
         self.places = places
         self.room = room
         self.envelopes: list[bytes] = []
@@ -57,12 +59,14 @@ class _Draft:
         """Whether an envelope of so many bytes has a place."""
         return self.places > 0 and size + ENVELOPE_OVERHEAD <= self.room
 
-    def add(self, envelope: bytes, *, sealed: bool) -> None:
-        """Take the envelope."""
+    def add(self, envelope: bytes, owner: IncomingCall | None, *, sealed: bool) -> bytes:
+        """Take the envelope. Returns its leaf."""
+        self._outbox.add(envelope, owner)
         self.envelopes.append(envelope)
         self.places -= 1
         self.room -= len(envelope) + ENVELOPE_OVERHEAD
         self.needs_seal = self.needs_seal or sealed
+        return self._serializer.append(envelope)
 
 
 class Sender:
@@ -130,7 +134,7 @@ class Sender:
     @property
     def done(self) -> bool:
         """Whether no answer waits, and everything is acknowledged."""
-        return not (len(self._answers) or len(self._outbox))
+        return not (self._answers.count or len(self._outbox))
 
     def build(
         self, now: Now, controls: list[v1.Control], delivered: int, answering: int, *, seal: bool
@@ -141,7 +145,7 @@ class Sender:
         """
         self.items_sent = 0
         due = controls or self._ack_due or self._seal_due
-        if not (due or len(self._answers) or self._outgoing.queued or len(self.streams)):
+        if not (due or self._answers.count or self._outgoing.queued or len(self.streams)):
             return None
         serializer, timers = self._serializer, self._timers
         first = serializer.number + 1
@@ -170,9 +174,9 @@ class Sender:
         share = max(LEAST_SHARE, (self._outgoing.in_flight + answering) // 2)
         places = min(limits.flight_messages, limits.span_messages - self._serializer.unsealed, share)
         room = limits.record_bytes - FLIGHT_OVERHEAD - (controls * CONTROL_BYTES + REASON_BYTES if controls else 0)
-        draft = _Draft(places, room)
+        draft = _Draft(self._serializer, self._outbox, places, room)
         self._fill_answers(draft)
-        if not len(self._answers):
+        if not self._answers.count:
             self._fill_requests(draft, now)
         if len(self.streams):
             self._fill_items(draft)
@@ -183,7 +187,7 @@ class Sender:
         answers = self._answers
         while (first := answers.first()) is not None and draft.fits(len(first[0])):
             envelope, call = answers.pop()
-            self._number(draft, envelope, call, sealed=call.sealed)
+            draft.add(envelope, call, sealed=call.sealed)
 
     def _fill_requests(self, draft: _Draft, now: float) -> None:
         outgoing = self._outgoing
@@ -191,7 +195,7 @@ class Sender:
             hop = _hop(call, len(draft.envelopes), now)
             if hop is not None:
                 draft.hops.append(hop)
-            leaf = self._number(draft, call.envelope(), None, sealed=call.kind.sealed)
+            leaf = draft.add(call.envelope(), None, sealed=call.kind.sealed)
             outgoing.opened(call, self._serializer.number, leaf)
 
     def _fill_items(self, draft: _Draft) -> None:
@@ -203,16 +207,10 @@ class Sender:
                 return
             share -= size
             call, envelope = streams.pop()
-            self._number(draft, envelope, None, sealed=call.sealed)
+            draft.add(envelope, None, sealed=call.sealed)
             self.items_sent += 1
             if call.terminal is not None and not call.items:
                 self._answers.put((call.terminal, call), urgent=call.urgent)
-
-    def _number(self, draft: _Draft, envelope: bytes, owner: IncomingCall | None, *, sealed: bool) -> bytes:
-        """Give the envelope its number and its place in the flight. Returns its leaf."""
-        draft.add(envelope, sealed=sealed)
-        self._outbox.add(envelope, owner)
-        return self._serializer.append(envelope)
 
     def schedule_ack(self, now: Now, delivered: int) -> None:
         """Nothing else is to be sent now: let what was delivered be acknowledged alone, a little later."""

@@ -1,13 +1,13 @@
 """Session: calls, numbers, chains and acknowledgements of one conversation. It knows no bytes of the transport.
 
 Flights come in through :meth:`Session.receive` and go out through :meth:`Session.build`; what the application must know
-is taken from :meth:`Session.take`. Its parts: ``asking`` our requests, ``answering`` the peer's, ``sending`` our
+is taken from :attr:`Session.take`. Its parts: ``asking`` our requests, ``answering`` the peer's, ``sending`` our
 direction of numbers, ``inbox`` the events, ``draining`` the end, ``charges`` what a peer may cost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 
 from google.protobuf.message import Message
@@ -34,6 +34,7 @@ from ratatoskr.session.charges import Charges
 from ratatoskr.session.draining import Draining
 from ratatoskr.session.failures import GOING_AWAY
 from ratatoskr.session.inbox import Inbox
+from ratatoskr.session.outgoing import OutgoingCall
 from ratatoskr.session.sending import REASON_BYTES, Sender
 from ratatoskr.timers import Now, Timer, Timers
 
@@ -47,8 +48,12 @@ class Session:
         self._kinds = kinds
         self._limits = limits
         self._inbox = Inbox()
+        self.take: Callable[[], Event | None] = self._inbox.take
+        """The next event, for the application. What it is about counts as delivered from then on."""
         self._charges = Charges(limits)
         self._asking = Asker(kinds, limits, nonces, self._inbox, self.timers)
+        self.fresh: list[OutgoingCall] = self._asking.fresh
+        """Requests that wait for :meth:`start`."""
         self._sender = Sender(self._asking.calls, self.timers, limits)
         self._answering = Answerer(limits, self._inbox, self._sender, self._charges, self.timers)
         self._draining = Draining()
@@ -111,10 +116,6 @@ class Session:
         return self._asking.refusal is None
 
     # Events, to the application
-
-    def take(self) -> Event | None:
-        """The next event. What it is about counts as delivered from now on."""
-        return self._inbox.take()
 
     def tell(self, event: Event) -> None:
         """Queue an event of the connection, in order with the session's own."""
@@ -218,11 +219,6 @@ class Session:
         return flight
 
     # Time
-
-    @property
-    def fresh(self) -> bool:
-        """Whether requests wait for :meth:`start`."""
-        return bool(self._asking.fresh)
 
     def start(self, now: Now) -> None:
         """Issue time and timeout of requests that were made since the last poll begin now."""
