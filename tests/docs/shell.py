@@ -37,7 +37,8 @@ class Reader:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._ports = {str(port): str(free_port()) for port in PORTS}
-        self._servers: list[subprocess.Popen[bytes]] = []
+        self.servers: list[subprocess.Popen[bytes]] = []
+        """What was started and goes on."""
         self.environment = {
             **os.environ,
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
@@ -50,9 +51,9 @@ class Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for server in self._servers:
+        for server in self.servers:
             server.send_signal(signal.SIGTERM)
-        for server in self._servers:
+        for server in self.servers:
             server.communicate(timeout=SECONDS)
 
     def port(self, named: int) -> int:
@@ -99,7 +100,7 @@ class Reader:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        self._servers.append(server)
+        self.servers.append(server)
         for _ in range(SECONDS * 50):
             if any(map(answers, ports)):
                 return

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +17,7 @@ from examples.plain_socket import drive
 from ratatoskr import Closed, Connection, ConnectionRequested, RequestReceived, v1
 from ratatoskr_files import Config, dev_init
 from tests.docs.pages import EXAMPLES, Command
-from tests.docs.shell import Reader
+from tests.docs.shell import SECONDS, Reader
 from tools import proto
 
 
@@ -81,3 +84,24 @@ def test_plain_socket(reader: Reader) -> None:
     assert events[0] == "ConnectionRequested"
     assert events[-2:] == ["Closed", "CLEAN"]
     assert "RequestReceived" in events
+
+
+def test_rolling_restart(reader: Reader) -> None:
+    """The server that is asked is ended, and the client goes on at the other one."""
+    for port in (8765, 8766):
+        type_in(reader, f"python -m rolling_restart.server {port}", stays=True)
+    client = subprocess.Popen(
+        [sys.executable, "-m", "rolling_restart.client", "5"],
+        cwd=reader.directory,
+        env=reader.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    first = reader.servers[0]
+    with client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == f"connected to ws://localhost:{reader.port(8765)}\n"
+        first.send_signal(signal.SIGTERM)
+        goes_on = client.communicate(timeout=SECONDS)[0]
+    assert goes_on == f"connected to ws://localhost:{reader.port(8766)}\n50 payments, and no call failed\n"
+    assert (client.returncode, first.wait(SECONDS)) == (0, 0)
