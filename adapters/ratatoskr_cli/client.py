@@ -12,10 +12,10 @@ from ratatoskr import STANDARD_KINDS, AnyKind, LocalProtocolError, Role, utc
 from ratatoskr_cli.arguments import add_path
 from ratatoskr_cli.exits import Exit, Failed
 from ratatoskr_files import Config
-from ratatoskr_sandbox import SANDBOX_STATEMENT
+from ratatoskr_sandbox import SANDBOX_ACTIVITY, SANDBOX_STATEMENT
 from ratatoskr_websockets import Peer, connect
 
-KINDS = STANDARD_KINDS | [SANDBOX_STATEMENT]
+KINDS = STANDARD_KINDS | [SANDBOX_STATEMENT, SANDBOX_ACTIVITY]
 """What the command line speaks: the protocol's kinds, and the sandbox's own."""
 
 

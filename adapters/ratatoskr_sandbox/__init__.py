@@ -8,23 +8,28 @@ the store of outcomes, so that a payment and the answer about it commit together
         async with serve(router, config, "localhost", 8765, store=store) as server:
             await server.serve_forever()
 
-Beside the standard kinds it answers :data:`SANDBOX_STATEMENT`. It moves no money but its own.
+Beside the standard kinds it answers :data:`SANDBOX_STATEMENT`, what lies on an account, and :data:`SANDBOX_ACTIVITY`,
+what its handlers are doing. It moves no money but its own.
 """
 
+from ratatoskr_sandbox.activity import SANDBOX_ACTIVITY
 from ratatoskr_sandbox.database import Party, Work, reading
 from ratatoskr_sandbox.handlers import sandbox_router
 from ratatoskr_sandbox.ledger import audit, balance_of
 from ratatoskr_sandbox.money import Amount, amount_of
 from ratatoskr_sandbox.platform import OPENING, wallet_of
-from ratatoskr_sandbox.sandbox_pb2 import Balance, Booking, GetStatement, Statement
+from ratatoskr_sandbox.sandbox_pb2 import Activity, Balance, Booking, GetActivity, GetStatement, Statement
 from ratatoskr_sandbox.statements import SANDBOX_STATEMENT
 
 __all__ = [
     "OPENING",
+    "SANDBOX_ACTIVITY",
     "SANDBOX_STATEMENT",
+    "Activity",
     "Amount",
     "Balance",
     "Booking",
+    "GetActivity",
     "GetStatement",
     "Party",
     "Statement",

@@ -1,15 +1,19 @@
 """The sandbox's router: who may ask what, and in which transaction it happens.
 
 Whatever changes money, stock or the registry runs in ``call.begin()``: its effect and its stored outcome commit
-together, in one file, or not at all.
+together, in one file, or not at all. A browse reads page by page, each in a transaction of its own: a reader that takes
+its time holds up nobody.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
+from sqlite3 import Connection
 from typing import Final, TypeVar
 
 from ratatoskr import (
+    MARKETPLACE_BROWSE,
     MARKETPLACE_CANCEL,
     MARKETPLACE_ORDER,
     MARKETPLACE_PUBLISH,
@@ -23,8 +27,9 @@ from ratatoskr import (
 )
 from ratatoskr.service import Call, Router
 from ratatoskr_sandbox import catalogue, orders, payments, platform, providers, statements
+from ratatoskr_sandbox.activity import SANDBOX_ACTIVITY, Browses
 from ratatoskr_sandbox.database import Party, Work
-from ratatoskr_sandbox.sandbox_pb2 import GetStatement, Statement
+from ratatoskr_sandbox.sandbox_pb2 import Activity, GetActivity, GetStatement, Statement
 from ratatoskr_sandbox.statements import SANDBOX_STATEMENT
 from ratatoskr_stores import SqliteStore
 
@@ -48,6 +53,7 @@ async def sandbox_router(store: SqliteStore, clock: Callable[[], float]) -> Rout
     await store.run(lambda db: platform.create(Work(db, now_ms())))
     router = Router()
     _serve_marketplace(router, store, now_ms)
+    _serve_browses(router, store, now_ms)
     _serve_payments(router, store, now_ms)
     return router
 
@@ -74,6 +80,30 @@ def _serve_marketplace(router: Router, store: SqliteStore, now_ms: Callable[[], 
     @router.on(MARKETPLACE_CANCEL, roles=_DEVICE)
     async def cancel(message: v1.CancelOrder, call: Call) -> v1.OrderCancelled:
         return await _once(call, now_ms, lambda work, party: orders.cancel(work, party, message))
+
+
+def _serve_browses(router: Router, store: SqliteStore, now_ms: Callable[[], int]) -> None:
+    browses = Browses()
+
+    @router.on(MARKETPLACE_BROWSE, roles=_CUSTOMER)
+    async def browse(message: v1.Browse, call: Call) -> AsyncGenerator[v1.OfferFound, None]:
+        def read(place: catalogue.Place | None, db: Connection) -> tuple[list[v1.OfferFound], catalogue.Place | None]:
+            return catalogue.browse(Work(db, now_ms()), message, place)
+
+        with browses.begin(_party(call)) as progress:
+            place: catalogue.Place | None = None
+            while True:
+                items, place = await store.run(partial(read, place))
+                for item in items:
+                    progress.total = item.total
+                    yield item
+                    progress.sent = item.found
+                if place is None:
+                    return
+
+    @router.on(SANDBOX_ACTIVITY, roles=_CUSTOMER)
+    async def activity(_: GetActivity, call: Call) -> Activity:
+        return browses.activity(_party(call))
 
 
 def _serve_payments(router: Router, store: SqliteStore, now_ms: Callable[[], int]) -> None:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from ratatoskr.v1 import money_pb2 as ratatoskr_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fratatoskr_sandbox/sandbox.proto\x12\x11ratatoskr_sandbox\x1a\x18ratatoskr/v1/money.proto\"1\n\x0cGetStatement\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x10\n\x08\x62ookings\x18\x02 \x01(\r\"\xb7\x01\n\tStatement\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12,\n\x08\x62\x61lances\x18\x02 \x03(\x0b\x32\x1a.ratatoskr_sandbox.Balance\x12,\n\x08\x62ookings\x18\x03 \x03(\x0b\x32\x1a.ratatoskr_sandbox.Booking\x12(\n\x0bledger_sums\x18\x04 \x03(\x0b\x32\x13.ratatoskr.v1.Money\x12\x13\n\x0b\x64rawn_at_ms\x18\x05 \x01(\x06\"Q\n\x07\x42\x61lance\x12#\n\x06\x62ooked\x18\x01 \x01(\x0b\x32\x13.ratatoskr.v1.Money\x12!\n\x04held\x18\x02 \x01(\x0b\x32\x13.ratatoskr.v1.Money\"{\n\x07\x42ooking\x12\x11\n\treference\x18\x01 \x01(\t\x12#\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x13.ratatoskr.v1.Money\x12\x14\n\x0c\x63ounterparty\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x14\n\x0c\x62ooked_at_ms\x18\x05 \x01(\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fratatoskr_sandbox/sandbox.proto\x12\x11ratatoskr_sandbox\x1a\x18ratatoskr/v1/money.proto\"1\n\x0cGetStatement\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x10\n\x08\x62ookings\x18\x02 \x01(\r\"\xb7\x01\n\tStatement\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12,\n\x08\x62\x61lances\x18\x02 \x03(\x0b\x32\x1a.ratatoskr_sandbox.Balance\x12,\n\x08\x62ookings\x18\x03 \x03(\x0b\x32\x1a.ratatoskr_sandbox.Booking\x12(\n\x0bledger_sums\x18\x04 \x03(\x0b\x32\x13.ratatoskr.v1.Money\x12\x13\n\x0b\x64rawn_at_ms\x18\x05 \x01(\x06\"Q\n\x07\x42\x61lance\x12#\n\x06\x62ooked\x18\x01 \x01(\x0b\x32\x13.ratatoskr.v1.Money\x12!\n\x04held\x18\x02 \x01(\x0b\x32\x13.ratatoskr.v1.Money\"{\n\x07\x42ooking\x12\x11\n\treference\x18\x01 \x01(\t\x12#\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x13.ratatoskr.v1.Money\x12\x14\n\x0c\x63ounterparty\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x14\n\x0c\x62ooked_at_ms\x18\x05 \x01(\x06\"\r\n\x0bGetActivity\"N\n\x08\x41\x63tivity\x12\x17\n\x0f\x62rowses_running\x18\x01 \x01(\r\x12\x13\n\x0blatest_sent\x18\x02 \x01(\r\x12\x14\n\x0clatest_total\x18\x03 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,4 +40,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BALANCE']._serialized_end=398
   _globals['_BOOKING']._serialized_start=400
   _globals['_BOOKING']._serialized_end=523
+  _globals['_GETACTIVITY']._serialized_start=525
+  _globals['_GETACTIVITY']._serialized_end=538
+  _globals['_ACTIVITY']._serialized_start=540
+  _globals['_ACTIVITY']._serialized_end=618
 # @@protoc_insertion_point(module_scope)
