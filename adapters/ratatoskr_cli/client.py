@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import time
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ratatoskr import STANDARD_KINDS, AnyKind, LocalProtocolError, Role, utc
+from ratatoskr import STANDARD_KINDS, AnyKind, Closed, LocalProtocolError, Role, utc
 from ratatoskr_cli.arguments import add_path
 from ratatoskr_cli.exits import Exit, Failed
 from ratatoskr_files import Config
 from ratatoskr_sandbox import SANDBOX_ACTIVITY, SANDBOX_STATEMENT
 from ratatoskr_websockets import Peer, connect
 
+GOODBYE_SECONDS = 2.0
+"""How long a client that was interrupted waits for the server to end what it had asked."""
 KINDS = STANDARD_KINDS | [SANDBOX_STATEMENT, SANDBOX_ACTIVITY]
 """What the command line speaks: the protocol's kinds, and the sandbox's own."""
 
@@ -68,3 +71,27 @@ def target_of(path: Path, url: str | None, server_name: str | None = None) -> Ta
     if where is None:
         raise Failed(f"{path} names no url: say --url ws://HOST:PORT", Exit.USAGE)
     return Target(config, path, where, server_name or config.server_name)
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Somebody pressed Ctrl-C while a call was open."""
+
+    closed: Closed
+
+    def __str__(self) -> str:
+        """What became of the call."""
+        if self.closed.clean:
+            return "the call was cancelled"
+        return "the connection was cut, because the server did not end the call in time"
+
+
+async def interrupted(peer: Peer) -> Interrupted:
+    """Say goodbye after Ctrl-C, which has cancelled a call. Another Ctrl-C ends the process at once."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.uncancel()
+    try:
+        return Interrupted(await asyncio.wait_for(peer.close(), GOODBYE_SECONDS))
+    except TimeoutError:
+        return Interrupted(await peer.close(drain=False))

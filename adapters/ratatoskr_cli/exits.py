@@ -25,17 +25,19 @@ class Exit(IntEnum):
     FAILED = 6
     """The call was processed, and this is the answer."""
     INTERRUPTED = 130
+    """Somebody pressed Ctrl-C: what was asked was cancelled."""
 
 
 EXIT_CODES = """\
 exit codes:
-  0  done
-  1  a file, a certificate, a receipt or a check was refused
-  2  the command line is wrong
-  3  no connection: nothing was asked
-  4  the call was surely not processed; it may be made again
-  5  nobody knows whether the call had an effect; make the same call again, it runs at most once
-  6  the call was processed, and the answer is an error
+    0  done
+    1  a file, a certificate, a receipt or a check was refused
+    2  the command line is wrong
+    3  no connection: nothing was asked
+    4  the call was surely not processed; it may be made again
+    5  nobody knows whether the call had an effect; make the same call again, it runs at most once
+    6  the call was processed, and the answer is an error
+  130  interrupted with Ctrl-C: the call was cancelled
 """
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from ratatoskr import STANDARD_KINDS, __version__
 from ratatoskr_cli.client import KINDS
+from ratatoskr_cli.exits import Exit
 from ratatoskr_cli.payloads import payload_of
 from tests.scenarios.cli.shell import ok, run
 
@@ -43,7 +44,7 @@ def test_help_has_examples(command: str) -> None:
 
 def test_help_documents_the_exit_codes() -> None:
     for ended in (ok("--help"), ok("call", "--help")):
-        assert re.findall(r"^  (\d)  ", ended.out, re.MULTILINE) == list("0123456")
+        assert re.findall(r"^ +(\d+)  ", ended.out, re.MULTILINE) == [str(int(code)) for code in Exit]
 
 
 def test_version() -> None:
