@@ -8,12 +8,15 @@ import logging
 import sqlite3
 import time
 from contextlib import closing
+from dataclasses import asdict
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 
 from ratatoskr import Role, utc
 from ratatoskr_cli.arguments import Commands, add_command, add_json, add_path, port
 from ratatoskr_cli.client import KINDS
+from ratatoskr_cli.draining import Drained, Draining, Traffic, serve_until_told
 from ratatoskr_cli.exits import Exit, Failed
 from ratatoskr_cli.screen import Screen, to_json
 from ratatoskr_files import Config, is_dev
@@ -34,7 +37,8 @@ def add(commands: Commands) -> None:
         description=(
             "Runs the Yggdrasil sandbox: a catalogue, orders, payments and a registry of providers, to build clients\n"
             "against. Every device has a wallet with 1,000.00 EUR to play with. SIGTERM and Ctrl-C let open calls\n"
-            "complete; a second one does not."
+            "complete; a second one does not. The last line says what became of them, and whether all clients left\n"
+            "cleanly. Ends with 1 where the server would not wait for one of them any longer."
         ),
         examples=(
             "  ratatoskr dev init dev\n"
@@ -49,7 +53,7 @@ def add(commands: Commands) -> None:
         parser, "--db", "the books; beside the configuration, with the ending .sqlite, unless said", required=False
     )
     parser.add_argument("--dev", action="store_true", help="serve development identities also off loopback")
-    add_json(parser, "where it listens")
+    add_json(parser, "where it listens, and how it ends,")
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -58,10 +62,11 @@ def _serve(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     database: Path = arguments.db or config.path.with_suffix(".sqlite")
     try:
-        asyncio.run(_run(config, database, arguments))
+        drained = asyncio.run(_run(config, database, arguments))
     except sqlite3.Error as error:
         raise Failed(f"{database}: {error}. Choose another file with --db") from None
-    return Exit.DONE
+    _say_end(drained, as_json=arguments.json)
+    return Exit.NO if drained.cut else Exit.DONE
 
 
 def _check(config: Config, arguments: argparse.Namespace) -> None:
@@ -78,9 +83,11 @@ def _check(config: Config, arguments: argparse.Namespace) -> None:
         )
 
 
-async def _run(config: Config, database: Path, arguments: argparse.Namespace) -> None:
+async def _run(config: Config, database: Path, arguments: argparse.Namespace) -> Drained:
+    traffic = Traffic()
     with closing(SqliteStore(database)) as store:
         router = await sandbox_router(store, time.time)
+        router.middleware(traffic.count)
         server = serve(router, config, arguments.host, arguments.port, store=store)
         try:
             await server.__aenter__()
@@ -90,7 +97,8 @@ async def _run(config: Config, database: Path, arguments: argparse.Namespace) ->
         try:
             # In the loop's next turn, when signals are caught: whoever reads it may send one at once.
             asyncio.get_running_loop().call_soon(_announce, server, config, database, arguments)
-            await server.serve_forever()
+            on_signal = partial(_say_draining, config.limits.drain_timeout, as_json=arguments.json)
+            return await serve_until_told(server, traffic, on_signal)
         finally:
             await server.__aexit__(None, None, None)
 
@@ -107,6 +115,23 @@ def _announce(server: Server, config: Config, database: Path, arguments: argpars
     screen.line(("Yggdrasil sandbox", "bold"), " on ", (url, "bold cyan"), f", proves {', '.join(names)}")
     for row in (f"serves {', '.join(kind.name for kind in config.kinds)}", f"keeps its books in {database}"):
         screen.line((f"  {row}", "dim"))
+
+
+def _say_draining(seconds: float, draining: Draining, *, as_json: bool) -> None:
+    if as_json:
+        shown = {"draining": draining.signal, "open": draining.open, "clients": draining.clients}
+        Screen().line(to_json(shown))
+    else:
+        patience = f": up to {seconds:g} s for them, a second signal waits for nobody" if draining.clients else ""
+        Screen().line(f"{draining.signal}, {draining}{patience}")
+
+
+def _say_end(drained: Drained, *, as_json: bool) -> None:
+    if as_json:
+        shown = asdict(drained)
+        Screen().line(to_json({"stopped_by": shown.pop("signal"), **shown, "seconds": round(drained.seconds, 3)}))
+    else:
+        Screen().line(("Stopped", "bold"), f" after {drained.seconds:.1f} s: {drained}")
 
 
 def _is_loopback(host: str) -> bool:

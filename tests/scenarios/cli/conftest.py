@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.scenarios.cli.browsing import stock
 from tests.scenarios.cli.shell import Sandbox, ok, sandbox
 
 
@@ -19,3 +20,10 @@ def served(dev: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sand
     """A sandbox that the tests of a module share."""
     with sandbox(dev, "--db", tmp_path_factory.mktemp("db") / "books.sqlite") as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def shop(served: Sandbox) -> Sandbox:
+    """The same with sixty offers of a kind."""
+    stock(served)
+    return served

@@ -89,6 +89,11 @@ class Sandbox:
         target = ("--config", self.home / "device.toml", "--url", self.url)
         return inside("call", kind, json.dumps(payload), *target, *options)
 
+    def says(self) -> Any:
+        """The next line that it prints."""
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
     def stop(self) -> int:
         """SIGTERM; the exit code."""
         self.process.terminate()

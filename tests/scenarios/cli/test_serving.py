@@ -6,12 +6,14 @@ import json
 import os
 import re
 import signal
+import subprocess
 import threading
 from pathlib import Path
 
 import pytest
 
-from tests.scenarios.cli.shell import Ended, Sandbox, payment, run, sandbox
+from tests.scenarios.cli.browsing import OFFERS, reading, stock
+from tests.scenarios.cli.shell import SCRIPT, Ended, Sandbox, payment, run, sandbox
 
 
 def test_serve_says_where_and_what(served: Sandbox) -> None:
@@ -73,6 +75,53 @@ def test_a_signal_lets_what_was_asked_complete(dev: Path, tmp_path: Path) -> Non
     # Answered, or surely not asked: nobody is left wondering.
     assert {answer.code for answer in answers} <= {0, 3, 4}
     assert answers[0].code == 0
+
+
+def test_a_drained_server_completes_what_is_open_and_says_so(dev: Path, tmp_path: Path) -> None:
+    with sandbox(dev, "--db", tmp_path / "x.sqlite") as running:
+        stock(running)
+        with reading(running) as slow:
+            slow.line()
+            running.process.terminate()
+            assert running.says() == {"draining": "SIGTERM", "open": 1, "clients": 1}
+            running.call("SANDBOX_ACTIVITY", {}).failed(3, "Cannot reach")
+            assert len(slow.rest()) == OFFERS - 1
+            assert slow.end() == (0, "")
+        end = running.says()
+        assert running.process.wait(30) == 0
+    assert end.pop("seconds") < 30
+    assert end == {"stopped_by": "SIGTERM", "completed": 1, "stopped": 0, "clients": 1, "clean": 1, "cut": 0}
+
+
+def test_a_second_signal_waits_for_nobody_and_says_so(dev: Path, tmp_path: Path) -> None:
+    with sandbox(dev, "--db", tmp_path / "x.sqlite") as running:
+        stock(running)
+        with reading(running, "--json") as slow:
+            first = slow.line()
+            running.process.send_signal(signal.SIGINT)
+            assert running.says()["draining"] == "SIGINT"
+            running.process.terminate()
+            end = running.says()
+            assert running.process.wait(30) == 1
+            *items, last = first, *slow.rest()
+            assert slow.end()[0] == 5
+    end.pop("seconds")
+    assert end == {"stopped_by": "SIGINT", "completed": 0, "stopped": 1, "clients": 1, "clean": 0, "cut": 1}
+    assert last["ended"] == "failed"
+    assert last["items"] == len(items) < OFFERS
+
+
+def test_people_read_how_it_ended(dev: Path, tmp_path: Path) -> None:
+    command = [SCRIPT, "serve", "--config", str(dev / "server.toml"), "--port=0", f"--db={tmp_path / 'x.sqlite'}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8") as process:
+        assert process.stdout is not None
+        for _ in range(3):
+            process.stdout.readline()
+        process.terminate()
+        told, end = process.stdout.read().splitlines()
+        assert process.wait(30) == 0
+    assert told == "SIGTERM, nobody is connected"
+    assert re.fullmatch(r"Stopped after \d\.\d s: 0 calls completed, nobody was connected", end)
 
 
 def test_what_was_paid_is_paid_after_a_restart(dev: Path, tmp_path: Path) -> None:
