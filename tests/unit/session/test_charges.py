@@ -192,6 +192,40 @@ def test_an_application_that_grants_for_each_item_or_without_reason_is_never_cha
         both.server.session.respond(asked.id, note(), last=False)
 
 
+def test_the_most_grants_that_a_reader_may_owe_are_free() -> None:
+    """One for each item that is on its way, and one for each stream whose last item it has acknowledged."""
+    both = Both(STINGY)
+    streams = [both.stream() for _ in range(STINGY.requests_open)]
+    session = both.server.session
+
+    def say(count: int) -> list[bytes]:
+        flights = []
+        for at in range(count):
+            session.respond(streams[at % len(streams)][1].id, note(), last=False)
+            flight = both.server.output(both.now)
+            assert flight is not None
+            flights.append(flight)
+        return flights
+
+    for flight in say(len(streams)):
+        both.client.input(flight, both.now)
+    both.run(0.05)
+    assert both.server.session._sender.done, "all is acknowledged, and nothing granted"
+    grants = []
+    for under_way in (None, *say(STINGY.outbox_messages)):
+        if under_way is not None:
+            both.client.input(under_way, both.now)
+        for id, _ in streams:
+            both.client.session.grant(id, 1)
+            if (said := both.client.output(both.now)) is not None:
+                grants.append(said)
+    for _, asked in streams:
+        session.respond(asked.id)
+    for flight in grants:
+        both.server.input(flight, both.now)
+    assert len(grants) == len(streams) + STINGY.outbox_messages
+
+
 def test_credit_for_which_an_item_had_to_come_first_is_granted_with_it() -> None:
     both = Both()
     id, asked = both.stream(credit=2)

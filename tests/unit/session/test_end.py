@@ -11,7 +11,7 @@ from ratatoskr.limits import Limits
 from ratatoskr.messages import Direction
 from ratatoskr.timers import Timer
 from tests.unit.messages.support import CLIENT, KINDS, Forger, envelope, failure, found, search, validator, verify_key
-from tests.unit.session.support import FOUND, PAY, Both, Hostile, Side, paid, pay
+from tests.unit.session.support import FOUND, PAY, Both, Hostile, Side, paid, pay, send
 
 SEARCHED = envelope(search())
 GO_AWAY = v1.Control(go_away=v1.GoAway(reason="maintenance"))
@@ -299,6 +299,29 @@ def test_after_the_end_requests_fail_and_answers_are_dropped() -> None:
     (failed,) = both.client.outcomes(late)
     assert isinstance(failed, RequestFailed)
     assert (failed.failure.reason, failed.failure.disposition) == ("PEER_SILENT", Disposition.NOT_PROCESSED)
+
+
+def test_nothing_waits_to_be_sent_after_the_end() -> None:
+    """Items, credit and cancels go with the session."""
+    both = Both(Limits(cancels_per_minute=1))
+    streams = [both.stream() for _ in range(4)]
+    for _, asked in streams:
+        send(both.server.session, asked.id, 1)
+    both.settle()
+    send(both.server.session, streams[0][1].id, 15)
+    with pytest.raises(WouldBlock):
+        send(both.server.session, streams[0][1].id, 1)
+    for id, _ in streams:
+        both.client.session.grant(id, 1)
+    for id, _ in streams[2:]:
+        both.client.session.cancel(id)
+    for side in (both.client, both.server):
+        side.session.end(Fault.TRANSPORT_LOST)
+    assert not both.client.session._asking.has_controls
+    waiting = both.server.session._sender.streams
+    assert (len(waiting), waiting._bytes, waiting._blocked) == (0, 0, {})
+    for side in (both.client, both.server):
+        assert side.output(both.now) is None
 
 
 def test_timers_stand_still_after_the_end() -> None:

@@ -90,6 +90,17 @@ def test_our_spans_have_no_more_messages(most: int) -> None:
     assert len(both.server.take_all(RequestReceived)) == 3 * most
 
 
+@pytest.mark.parametrize("most", [1, 2, 7, 20])
+def test_our_spans_are_sealed_when_they_are_full_and_not_before(most: int) -> None:
+    """Requests alone, one a flight, within the time that a seal may wait."""
+    both = Both(Limits(flight_messages=1, span_messages=most, seal_delay=100.0))
+    for _ in range(3 * most):
+        both.client.request()
+        both.settle()
+    sealed = [flight.HasField("seal") for flight in both.client.flights]
+    assert sealed == ([False] * (most - 1) + [True]) * 3
+
+
 # Controls
 
 
