@@ -1,7 +1,8 @@
 """Service: from a request that arrived to its answer. All connections of a process share one.
 
-An adapter makes a :class:`Job` of each ``RequestReceived`` and runs it as a task. What is to be decided on the way is
-decided here: who may call, whether and where a request executes, what is stored, what the caller is told.
+Each ``RequestReceived`` becomes a :class:`Job`, which :mod:`ratatoskr.service.handling` runs as a task. What is to be
+decided on the way is decided here: who may call, whether and where a request executes, what is stored, what the caller
+is told.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _Invoke: TypeAlias = Callable[[Any, Call], Awaitable[Any]]
 
 
 class Job:
-    """One request on its way to its answer: a task for the adapter."""
+    """One request on its way to its answer."""
 
     __slots__ = ("_run", "id", "once")
 

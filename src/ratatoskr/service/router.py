@@ -209,7 +209,9 @@ def _check_handler(kind: AnyKind, handler: Callable[[Any, Call], Any], *, thread
     is_async = bool(code.co_flags & _CO_COROUTINE)
     is_generator = bool(code.co_flags & _CO_ASYNC_GENERATOR)
     if kind.stream:
-        if not is_generator or thread:
+        if thread:
+            raise LocalProtocolError(f"{name} for {kind} is to run in a thread, and streams do not: leave thread= out")
+        if not is_generator:
             raise LocalProtocolError(f"{name} for {kind} is no stream: write `async def` with `yield` for each item")
         return
     if is_generator:
