@@ -24,7 +24,7 @@ Req = TypeVar("Req", bound=Message)
 Res = TypeVar("Res", bound=Message)
 
 
-class Answer:
+class Waiter:
     """Somebody who waits for the outcome of a call that has one answer."""
 
     __slots__ = ("outcome", "signal")
@@ -45,7 +45,7 @@ class Asker:
         self.wake = wake
         self.limits = limits
         self.retries = RetryBudget(retry, host.entropy)
-        self.pending: PendingCalls[Answer | Stream[Any]] = PendingCalls()
+        self.pending: PendingCalls[Waiter | Stream[Any]] = PendingCalls()
         self.writable = Broadcast(host)
         self.sealed = Broadcast(host)
         self.closed: Closed | None = None
@@ -55,21 +55,21 @@ class Asker:
         if kind.stream:
             raise LocalProtocolError(f"{kind} is a stream: async with peer.stream({kind.name}, …)")
         call = _Call(self, kind, partial(self.connection.request, kind, message, **options), options)
-        answer = Answer(self.host.signal())
-        await call.make(answer)
+        waiter = Waiter(self.host.signal())
+        await call.make(waiter)
         while True:
             try:
-                await answer.signal.wait()
+                await waiter.signal.wait()
             finally:
-                if answer.outcome is None:
+                if waiter.outcome is None:
                     call.abandon()
-            outcome = answer.outcome
+            outcome = waiter.outcome
             assert outcome is not None
             if not isinstance(outcome, CallError):
                 self.retries.succeeded()
                 return outcome
-            answer = Answer(self.host.signal())
-            await call.remake(answer, outcome)
+            waiter = Waiter(self.host.signal())
+            await call.remake(waiter, outcome)
 
     def stream(
         self, kind: Kind[Req, Res], message: Req, *, credit: int | None = None, **options: Unpack[CallOptions]
@@ -90,13 +90,20 @@ class Asker:
                 raise ReceiptRefused("receipt.unsealed", "the connection ended before the peer sealed this answer")
             await self.sealed.wait()
 
-    async def queue(self, request: Callable[[], RequestId]) -> RequestId:
-        """Make a request; where too many wait to be sent, wait for a place among them."""
+    async def queue(self, request: Callable[..., RequestId], timeout: float) -> RequestId:
+        """Make a request. Where too many wait to be sent, wait for a place among them, which takes of its time.
+
+        A place comes at the latest when the time of one that waits before it is over.
+        """
+        until = self.host.now().mono + timeout
         while self.closed is None:
             try:
-                return request()
+                return request(timeout=timeout)
             except WouldBlock:
                 await self.writable.wait()
+            timeout = until - self.host.now().mono
+            if timeout <= 0:
+                raise CallRefused(_NO_PLACE)
         raise CallRefused(_ended(self.closed))
 
     def item(self, event: ItemReceived) -> None:
@@ -111,7 +118,7 @@ class Asker:
         if settled is None:
             return
         waiter, outcome, _ = settled
-        if isinstance(waiter, Answer):
+        if isinstance(waiter, Waiter):
             waiter.outcome = outcome
             waiter.signal.set()
         else:
@@ -127,47 +134,61 @@ class Asker:
 class _Call:
     """One call, made as often as its connection's policy allows within its time."""
 
-    def __init__(self, asker: Asker, kind: AnyKind, ask: Callable[[], RequestId], options: CallOptions) -> None:
+    def __init__(self, asker: Asker, kind: AnyKind, ask: Callable[..., RequestId], options: CallOptions) -> None:
         timeout = options.get("timeout")
         self._asker = asker
         self._kind = kind
         self._ask = ask
         self._timeout = asker.limits.request_timeout if timeout is None else timeout
         self._deadline = 0.0
+        self._again_at: float | None = None
         self._failures: list[Failure] = []
         self._id: RequestId | None = None
 
-    async def make(self, waiter: Answer | Stream[Any]) -> None:
+    async def make(self, waiter: Waiter | Stream[Any]) -> None:
         """Ask. Raises CallError."""
         if self._id is not None:
             raise LocalProtocolError("a stream is read once: ask for another one")
-        self._add(waiter, await self._asker.queue(self._ask))
         self._deadline = self._asker.host.now().mono + self._timeout
+        self._add(waiter, await self._asker.queue(self._ask, self._timeout))
 
-    async def remake(self, waiter: Answer | Stream[Any], error: CallError, came: int = 0) -> None:
-        """Ask once more after a failure, which came behind so many items. Raises CallError where that is not to be."""
+    async def remake(self, waiter: Waiter | Stream[Any], error: CallError, came: int = 0) -> None:
+        """Ask once more after a failure, which came behind so many items. Raises CallError where that is not to be.
+
+        Whoever gives up waiting for that may come back to it.
+        """
         asker, id = self._asker, self._id
         assert id is not None
-        self._failures.append(error.failure)
-        remaining = self._deadline - asker.host.now().mono
+        if self._again_at is None:
+            self._again_at = self._judge(error.failure, came)
+        await asker.host.sleep(max(0.0, self._again_at - asker.host.now().mono))
+        left = self._deadline - asker.host.now().mono
+        if left <= 0:
+            raise CallError.of(verdict(*self._failures))
+        try:
+            again = await asker.queue(partial(asker.connection.retry, id), left)
+        except CallRefused as refused:  # that this attempt did nothing says nothing of those before it
+            raise CallError.of(verdict(*self._failures, refused.failure)) from None
+        self._again_at = None
+        self._add(waiter, again)
+
+    def _judge(self, failure: Failure, came: int) -> float:
+        """When to ask once more, in seconds of the monotonic clock. Raises CallError where that is not to be."""
+        asker, now = self._asker, self._asker.host.now().mono
+        self._failures.append(failure)
         delay = asker.retries.delay(
             self._kind,
-            error.failure,
+            failure,
             attempt=len(self._failures) - 1,
-            remaining=remaining,
+            remaining=self._deadline - now,
             takes_requests=asker.connection.takes_requests,
             items=came,
         )
         if delay is None:
             raise CallError.of(verdict(*self._failures))
-        await asker.host.sleep(delay)
-        try:
-            again = await asker.queue(partial(asker.connection.retry, id, timeout=remaining - delay))
-        except CallRefused as refused:  # that this attempt did nothing says nothing of those before it
-            raise CallError.of(verdict(*self._failures, refused.failure)) from None
-        self._add(waiter, again)
+        return now + delay
 
-    def _add(self, waiter: Answer | Stream[Any], id: RequestId) -> None:
+    def _add(self, waiter: Waiter | Stream[Any], id: RequestId) -> None:
         self._id = id
         self._asker.pending.add(id, waiter)
         self._asker.wake()
@@ -192,6 +213,14 @@ class _Call:
     def signal(self) -> Signal:
         """Something to wait for."""
         return self._asker.host.signal()
+
+
+_NO_PLACE = Failure(
+    Status.DEADLINE_EXCEEDED,
+    "TIMEOUT",
+    "too many requests waited to be sent until the time of this one was over",
+    Disposition.NOT_PROCESSED,
+)
 
 
 def _ended(closed: Closed) -> Failure:
