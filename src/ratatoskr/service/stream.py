@@ -88,14 +88,13 @@ class Stream(Generic[Res]):
             raise LocalProtocolError("a stream is read inside its block: async with peer.stream(…) as stream")
         while not self._items:
             if self._live:
-                self._signal = self._source.signal()
+                if self._signal is None:
+                    self._signal = self._source.signal()
                 await self._signal.wait()
             elif self._error is None:
                 raise StopAsyncIteration
             else:
-                error, self._error = self._error, None
-                await self._source.remake(self, error, self._came)
-                self._live = True
+                await self._again(self._error)
         event = self._items.popleft()
         self._evidence = event.evidence
         self._taken += 1
@@ -103,6 +102,15 @@ class Stream(Generic[Res]):
             self._source.grant(self._taken)
             self._taken = 0
         return cast("Res", event.message)
+
+    async def _again(self, error: CallError) -> None:
+        """Ask once more after a failure. It is told once, and not forgotten by a reader who gives up waiting here."""
+        try:
+            await self._source.remake(self, error, self._came)
+        except CallError:
+            self._error = None
+            raise
+        self._error, self._live = None, True
 
     @property
     def evidence(self) -> Evidence | None:
