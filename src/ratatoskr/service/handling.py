@@ -1,8 +1,9 @@
 """Handling: the calls that the peer makes over one connection, and the handlers that run for them.
 
 1. Handlers begin when all that has arrived is read, payments first. A request that is cancelled by then begins nothing.
-2. A handler whose caller cancels, whose time is over, or whose connection ends, is stopped. One that runs at most once
-   goes on, whatever becomes of its caller: its outcome is kept for whoever asks again.
+2. A handler whose caller cancels, whose time is over, or whose connection ends, is stopped, once: what it does then to
+   end in order is not interrupted. One that runs at most once goes on, whatever becomes of its caller: its outcome is
+   kept for whoever asks again.
 3. A handler that ends without an answer was stopped, and its call is ended for it. So every call ends and frees its
    slot, but not before its handler has ended.
 """
@@ -17,11 +18,11 @@ from google.protobuf.message import Message
 from ratatoskr.connection import Connection
 from ratatoskr.errors import Disposition, Failure, Status, WouldBlock
 from ratatoskr.events import RequestId, RequestReceived
-from ratatoskr.messages import MessageType
 from ratatoskr.service.broadcast import Broadcast
 from ratatoskr.service.dispatch import Service
 from ratatoskr.service.host import Host, Task
 from ratatoskr.service.link import PeerLink
+from ratatoskr.session.lanes import is_urgent
 
 STOPPED = Failure(Status.CANCELLED, "CANCELLED", "the handler was stopped before it was done", Disposition.MAYBE)
 NOT_BEGUN = Failure(Status.CANCELLED, "CANCELLED", "the handler was not begun", Disposition.NOT_PROCESSED)
@@ -37,6 +38,7 @@ class Handlers:
         self._wake = wake
         self._arrived: dict[RequestId, RequestReceived] = {}
         self._running: dict[RequestId, Task | None] = {}
+        """What is to be cancelled to stop a handler; None where it is being spawned, or was cancelled."""
         self._rooms: dict[RequestId, Broadcast] = {}
 
     def arrive(self, event: RequestReceived) -> None:
@@ -47,7 +49,7 @@ class Handlers:
         """Begin the handlers of all that has arrived."""
         if not self._arrived:
             return
-        arrived = sorted(self._arrived.values(), key=_is_patient)
+        arrived = sorted(self._arrived.values(), key=lambda event: not is_urgent(event.kind))
         self._arrived.clear()
         for event in arrived:
             job = self._service.job(link, event)
@@ -64,14 +66,18 @@ class Handlers:
         if self._arrived.pop(id, None) is not None:
             self.fail(id, NOT_BEGUN)
             return
-        task = self._running.get(id)
-        if task is not None:
-            task.cancel()
+        self._cancel(id)
 
     def close(self) -> None:
         """The connection has ended."""
         self._arrived.clear()
-        for task in [each for each in self._running.values() if each is not None]:
+        for id in list(self._running):
+            self._cancel(id)
+
+    def _cancel(self, id: RequestId) -> None:
+        task = self._running.get(id)
+        if task is not None:
+            self._running[id] = None
             task.cancel()
 
     def respond(self, id: RequestId, message: Message | None = None, *, replayed: bool = False) -> None:
@@ -107,10 +113,6 @@ class Handlers:
         self._rooms.pop(id, None)
         if id in self._running:
             self.fail(id, STOPPED)
-
-
-def _is_patient(event: RequestReceived) -> bool:
-    return event.kind.type != MessageType.PAYMENT_REQUEST
 
 
 def _nothing() -> None:
