@@ -9,13 +9,15 @@
 
 Everything between caller and handler is real: the handshake, seals, rules of payloads, roles, middleware, at most once.
 A handler runs inside the call that asked for it, so any runtime will do: ``asyncio.run``, trio, anyio, or :func:`run`
-for handlers that wait for nothing outside.
+for handlers that wait for nothing outside. One thing differs from real transports: whoever gives a call up while its
+handler waits for the runtime stops the handler at that place, also one that runs at most once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from math import inf
 from typing import Any, Self, TypeAlias, TypeVar, Unpack
 
@@ -180,21 +182,26 @@ class LocalClient(Caller):
 
     async def exchange(self, kind: Kind[Req, Res], message: Req, **options: Unpack[CallOptions]) -> Exchange[Res]:
         """As :meth:`request`, with the receipt and whether a stored outcome was repeated."""
-        with self._complaints():
+        with self._complaints(len(self.notes)):
             return await super().exchange(kind, message, **options)
 
     def stream(
         self, kind: Kind[Req, Res], message: Req, *, credit: int | None = None, **options: Unpack[CallOptions]
     ) -> Stream[Res]:
-        """Ask the server for a stream; see :meth:`Caller.stream <ratatoskr.service.Caller.stream>`."""
-        return _Watched(super().stream(kind, message, credit=credit, **options), self._complaints)
+        """Ask the server for a stream; see :meth:`Caller.stream <ratatoskr.service.Caller.stream>`.
+
+        When its block is left early, the handler has been stopped.
+        """
+        stream = super().stream(kind, message, credit=credit, **options)
+        return _Watched(stream, partial(self._complaints, len(self.notes)), self._host.tasks.settle)
 
     def advance(self, seconds: float) -> None:
         """Let virtual time pass: seals come, deadlines fall due."""
         self._advance(seconds)
 
     def close(self) -> None:
-        """Say goodbye, as a client does. No-op when it is closed."""
+        """Stop the handlers that still run, and say goodbye, as a client does. No-op when it is closed."""
+        self._host.tasks.stop()
         if self._pair.client.closed is None:
             self._pair.client.connection.close()
             self._pair.run(seconds=1.0)
@@ -207,9 +214,8 @@ class LocalClient(Caller):
             side.begin()
 
     @contextmanager
-    def _complaints(self) -> Iterator[None]:
-        """Let out what is wrong with a handler, which its caller is not told."""
-        noted = len(self.notes)
+    def _complaints(self, noted: int) -> Iterator[None]:
+        """Let out what is wrong with a handler, which its caller is not told: an error behind so many notes."""
         try:
             yield
         except CallError:
@@ -220,11 +226,17 @@ class LocalClient(Caller):
 
 
 class _Watched(Stream[Res]):
-    """A stream whose handler's mistakes come out."""
+    """A stream whose handler's mistakes come out, and whose handler is stopped where it is left."""
 
-    def __init__(self, stream: Stream[Res], complaints: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(
+        self,
+        stream: Stream[Res],
+        complaints: Callable[[], AbstractContextManager[None]],
+        settle: Callable[[], Awaitable[None]],
+    ) -> None:
         self._stream = stream
         self._complaints = complaints
+        self._settle = settle
 
     async def __aenter__(self) -> Self:
         await self._stream.__aenter__()
@@ -232,6 +244,7 @@ class _Watched(Stream[Res]):
 
     async def __aexit__(self, *error: object) -> None:
         await self._stream.__aexit__(*error)
+        await self._settle()
 
     async def __anext__(self) -> Res:
         with self._complaints():
@@ -277,7 +290,7 @@ class _Host:
 
     def __init__(self, clock: Clock, tasks: Tasks) -> None:
         self._clock = clock
-        self._tasks = tasks
+        self.tasks: Tasks = tasks
         self._entropy = seeded("local_client host")
         self._sleepers: list[tuple[float, Signal]] = []
         self.spawn = tasks.spawn
@@ -294,7 +307,7 @@ class _Host:
     async def sleep(self, seconds: float, /) -> None:
         """Let virtual time pass."""
         if seconds <= 0:
-            await self._tasks.pause()
+            await self.tasks.pause()
             return
         signal = self.signal()
         self._sleepers.append((self._clock.now.mono + seconds, signal))
@@ -315,7 +328,7 @@ class _Host:
 
     def signal(self) -> Signal:
         """Something to wait for."""
-        return Signal(self._tasks)
+        return Signal(self.tasks)
 
     async def run_in_thread(self, function: Callable[[], T], /) -> T:
         """Here and now."""

@@ -68,15 +68,29 @@ class Task:
         self._tasks = tasks
         self._done = done
         self._parked: Signal | None = None
+        self._away = False
         self._stopped = False
 
     def cancel(self) -> None:
-        """Stop it when it goes on; where it waits for the service, that is now."""
+        """Stop it when it goes on; where it waits for the service, that is soon."""
         self._stopped = True
         if self._parked is not None:
             self._parked.waiting.remove(self)
             self._parked = None
             self._tasks.ready.append(self)
+
+    def stop(self) -> None:
+        """Stop it here and now; what it awaits on its way out does not come."""
+        if self._away:  # whoever waits for that in its place would never go on
+            self.cancel()
+            return
+        try:
+            self._step(None, Stopped())
+        except (StopIteration, Stopped):
+            pass
+        else:
+            self._coroutine.close()
+            self._end()
 
     async def run(self) -> None:
         """Run it until it waits for the service or has ended."""
@@ -88,32 +102,35 @@ class Task:
                 self._stopped, error = False, Stopped()
             try:
                 yielded = self._step(value, error)
-            except StopIteration:
-                self._done()
+            except (StopIteration, Stopped):
                 return
-            except BaseException as raised:
-                self._done()
-                if isinstance(raised, Stopped):
-                    return
-                raise
             value = error = None
             if isinstance(yielded, _Park):
                 self._park(yielded.signal)
                 return
+            self._away = True
             try:
                 value = await _Passed(yielded)
             except BaseException as raised:  # noqa: BLE001 - the handler's to deal with
                 error = raised
+            self._away = False
 
     def _step(self, value: Any, error: BaseException | None) -> Any:
         self._tasks.inside = True
         try:
             return self._coroutine.send(value) if error is None else self._coroutine.throw(error)
+        except BaseException:
+            self._end()
+            raise
         finally:
             self._tasks.inside = False
 
+    def _end(self) -> None:
+        self._tasks.ended(self)
+        self._done()
+
     def _park(self, signal: Signal | None) -> None:
-        if signal is None or signal.is_set:
+        if signal is None or signal.is_set or self._stopped:
             self._tasks.ready.append(self)
         else:
             self._parked = signal
@@ -127,6 +144,7 @@ class Tasks:
         self._advance = advance
         self._next_in = next_in
         self._running = 0
+        self._alive: dict[Task, None] = {}
         self.ready: deque[Task] = deque()
         self.inside: bool = False
         """Whether a handler's own code runs right now."""
@@ -134,8 +152,21 @@ class Tasks:
     def spawn(self, coroutine: Coroutine[Any, Any, None], done: Callable[[], None], /) -> Task:
         """A handler that runs when somebody waits."""
         task = Task(coroutine, self, done)
+        self._alive[task] = None
         self.ready.append(task)
         return task
+
+    def ended(self, task: Task) -> None:
+        """It has."""
+        del self._alive[task]
+
+    def stop(self) -> None:
+        """Stop all handlers. Nothing where one of them asks for that."""
+        if self.inside:
+            return
+        self.ready.clear()
+        for task in list(self._alive):
+            task.stop()
 
     async def pause(self) -> None:
         """Let others run."""
@@ -154,11 +185,7 @@ class Tasks:
         if signal.is_set:
             return
         if self.ready:
-            self._running += 1
-            try:
-                await self.ready.popleft().run()
-            finally:
-                self._running -= 1
+            await self._run_next()
         elif self._running:
             raise LocalProtocolError(
                 "this request waits for one that another task has made; local_client runs handlers inside the "
@@ -169,3 +196,19 @@ class Tasks:
             if ahead == inf:
                 raise LocalProtocolError("this waits for ever: nothing is on its way, and no deadline is ahead")
             self._advance(ahead)
+
+    async def settle(self) -> None:
+        """Let happen what happens now, and run the handlers that can go on. Nothing where one of them asks for that."""
+        if self.inside:
+            return
+        self._advance(0.0)
+        while self.ready:
+            await self._run_next()
+            self._advance(0.0)
+
+    async def _run_next(self) -> None:
+        self._running += 1
+        try:
+            await self.ready.popleft().run()
+        finally:
+            self._running -= 1

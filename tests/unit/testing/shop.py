@@ -11,6 +11,7 @@ from ratatoskr.service import Call, Router
 
 NOTE = Kind(1000, 1, "NOTE", v1.Search, v1.GoAway)
 REDEEM = Kind(1000, 2, "REDEEM", v1.Search, v1.GoAway, once=True)
+COUNT = Kind(1000, 3, "COUNT", v1.Search, v1.GoAway, stream=True)
 
 
 def payment(units: int = 12) -> v1.AuthorizePayment:
