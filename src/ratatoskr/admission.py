@@ -18,11 +18,14 @@ from ratatoskr.identity.verify import signed_input
 from ratatoskr.limits import MAX_ACCEPT_TIMEOUT, MIN_REQUEST_BYTES, NEGOTIATED, Limits
 from ratatoskr.messages.canonical import is_canonical
 from ratatoskr.messages.envelopes import failure_from_error, failure_to_error
+from ratatoskr.messages.wire import MAX_DEPTH, shape_of
 
 PROTOCOL_VERSION = 1
 SERVER_AUTH = b"ratatoskr-v1 server-auth"
 DEVICE_AUTH = b"ratatoskr-v1 device-auth"
 MAX_TOKEN_BYTES = 4096
+_MESSAGE_FIELDS = 256
+"""Fields of one message, at all depths, each byte of packed numbers counted as one. Honest ones have half as many."""
 _ANSWER_MULTIPLE = 512
 _CONNECT_OPERATION = 1
 
@@ -157,6 +160,13 @@ def negotiate(own: Limits, theirs: v1.SessionLimits) -> Limits:
 
 
 def _parse(cls: type[M], data: bytes) -> M:
+    """Read one message, whose sender may be anybody: its fields are counted before it is parsed."""
+    if shape_of(cls).left(data, 0, len(data), _MESSAGE_FIELDS, MAX_DEPTH) < 0:
+        raise ProtocolFault(
+            Fault.REFUSED,
+            "admission.malformed",
+            f"these bytes are no {cls.DESCRIPTOR.name} of at most {_MESSAGE_FIELDS} fields",
+        )
     try:
         message = cls.FromString(data)
     except DecodeError:

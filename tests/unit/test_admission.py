@@ -122,6 +122,7 @@ B2 = {
     "nothing": (b"", "admission.field"),
     "an unknown field": (b2() + field(99, b""), "admission.field"),
     "no message": (b"\xff", "admission.malformed"),
+    "certificates of nothing": (field(1, b"") * 257, "admission.malformed"),
 }
 B3 = {
     "another type": (b3({"type": v1.MESSAGE_TYPE_PAYMENT_REQUEST}), "admission.field"),
@@ -141,6 +142,15 @@ B3 = {
     "nothing": (b"", "admission.field"),
     "no message": (b"\xff", "admission.malformed"),
     "no message inside": (b3({"payload": b"\xff"}), "admission.malformed"),
+    "as many fields as are read": (b3({"payload": field(1, b"") * 256}), "admission.field"),
+    "a field more": (b3({"payload": field(1, b"") * 257}), "admission.malformed"),
+    "a field more around it": (field(7, b"") * 257, "admission.malformed"),
+    "as many packed numbers as are read": (b3({"payload": field(2, b"\x01" * 255)}), "admission.field"),
+    "a packed number more": (b3({"payload": field(2, b"\x01" * 256)}), "admission.malformed"),
+    "the most that an honest client says": (
+        b3(suites=range(65_520, 65_536), versions=range(1, 17), token=bytes(MAX_TOKEN_BYTES)),
+        None,
+    ),
     "an unknown field": (b3() + field(99, b""), "admission.field"),
     "an unknown field inside": (
         b3({"payload": field(2, b"\x01") + field(3, b"\x01") + field(99, 1)}),
@@ -153,6 +163,10 @@ ANSWERS = {
     "nothing": (b"", "admission.field"),
     "no message": (b"\xff", "admission.malformed"),
     "no message inside": (answer(payload=b"\xff"), "admission.malformed"),
+    "violations without end": (
+        answer(error=v1.Error(violations=[v1.FieldViolation()] * 256)),
+        "admission.malformed",
+    ),
     "an unknown field": (answer() + field(99, b""), "admission.field"),
     "an unknown field inside": (answer(payload=field(99, b"")), "admission.field"),
     "without padding": (answer(), None),
