@@ -26,6 +26,7 @@ from ratatoskr.channel import (
     Suite,
     encode_record,
 )
+from ratatoskr.config import Config
 from ratatoskr.connection import Connection
 from ratatoskr.events import ConnectionRequested, Opened
 from ratatoskr.identity import Identity
@@ -49,23 +50,34 @@ def same(body: bytes) -> bytes:
     return body
 
 
-def make_victim(
+def make_config(
     side: str,
     *,
     limits: Limits | None = None,
     suite: Suite = XX_AESGCM,
     kinds: KindRegistry = STANDARD_KINDS,
     **changes: Any,
-) -> Victim:
-    """The end of that side. The suite without a KEM is the fast one; nothing past the handshake depends on it."""
-    is_client = side == CLIENT
-    if is_client:
+) -> Config:
+    """What the end of that side is told. The suite without a KEM is the fast one; nothing past the handshake depends
+    on it.
+    """
+    if side == CLIENT:
         config = AUTHORITY.client_config(DEVICE, limits=limits, kinds=kinds, suites=(suite,))
     else:
         config = AUTHORITY.server_config(identity=SERVER, limits=limits, kinds=kinds, suites=(suite,))
-    config = replace(config, **changes)
-    connection = Connection.client(config, server_name=SERVER_NAME) if is_client else Connection.server(config)
-    return Victim(connection, Clock(), is_client=is_client)
+    return replace(config, **changes)
+
+
+def make_connection(side: str, config: Config) -> Connection:
+    """The end of that side."""
+    if side == CLIENT:
+        return Connection.client(config, server_name=SERVER_NAME)
+    return Connection.server(config)
+
+
+def make_victim(side: str, **options: Any) -> Victim:
+    """The end of that side, and its driver; ``options`` as of :func:`make_config`."""
+    return Victim(make_connection(side, make_config(side, **options)), Clock(), is_client=side == CLIENT)
 
 
 class HostilePeer:

@@ -79,16 +79,24 @@ class Victim:
                 case Transmit(data):
                     assert not self._on_loan, "a Transmit came while another was on loan"
                     assert data
-                    self.output += data
                     self._on_loan = True
+                    self.transmit(data)
                     if not self.holds_writes:
                         self.sent()
                 case Disconnect():
                     self.disconnects.append(output)
                     self.connection.receive_eof()
                 case _:
-                    self.events.append(output)
+                    self.observe(output)
         raise AssertionError(f"{MAX_POLLS} outputs without a Wait")
+
+    def transmit(self, data: bytes) -> None:
+        """The driver writes."""
+        self.output += data
+
+    def observe(self, event: Event) -> None:
+        """The application is told."""
+        self.events.append(event)
 
     def sent(self) -> None:
         """The driver has written what it borrowed."""
