@@ -22,7 +22,7 @@ from ratatoskr.service.broadcast import Broadcast
 from ratatoskr.service.dispatch import Service
 from ratatoskr.service.host import Host, Task
 from ratatoskr.service.link import PeerLink
-from ratatoskr.session.lanes import is_urgent
+from ratatoskr.session.lanes import URGENT
 
 STOPPED = Failure(Status.CANCELLED, "CANCELLED", "the handler was stopped before it was done", Disposition.MAYBE)
 NOT_BEGUN = Failure(Status.CANCELLED, "CANCELLED", "the handler was not begun", Disposition.NOT_PROCESSED)
@@ -49,7 +49,7 @@ class Handlers:
         """Begin the handlers of all that has arrived."""
         if not self._arrived:
             return
-        arrived = sorted(self._arrived.values(), key=lambda event: not is_urgent(event.kind))
+        arrived = sorted(self._arrived.values(), key=lambda event: event.kind.type != URGENT)
         self._arrived.clear()
         for event in arrived:
             job = self._service.job(link, event)
