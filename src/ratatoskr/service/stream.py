@@ -79,14 +79,13 @@ class Stream(Generic[Res]):
         if self._live:
             self._live = False
             self._source.abandon()
+        self._wake()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Res:
-        if not self._inside:
-            raise LocalProtocolError("a stream is read inside its block: async with peer.stream(…) as stream")
-        while not self._items:
+        while self._inside and not self._items:
             if self._live:
                 if self._signal is None:
                     self._signal = self._source.signal()
@@ -95,6 +94,8 @@ class Stream(Generic[Res]):
                 raise StopAsyncIteration
             else:
                 await self._again(self._error)
+        if not self._inside:
+            raise LocalProtocolError("a stream is read inside its block: async with peer.stream(…) as stream")
         event = self._items.popleft()
         self._evidence = event.evidence
         self._taken += 1

@@ -265,6 +265,23 @@ def test_two_readers_share_a_stream_and_neither_waits_for_ever() -> None:
     assert sorted(int(each) for reader in readers for each in reader.result) == list(range(20))
 
 
+def test_who_still_reads_when_the_block_is_left_is_told_so() -> None:
+    """Another task than the one that leaves it. It neither waits for ever nor takes that for the end of the stream."""
+    counter = Counter()
+    counter.gates[0] = Gate()
+    lines = Lines(counter.router)
+
+    async def enter() -> Stream[v1.GoAway]:
+        return await lines.client.calls.stream(COUNT, ask("20")).__aenter__()
+
+    items = lines.ask(enter())
+    reader = lines.client.start(anext(items))
+    lines.settle()
+    lines.ask(items.__aexit__(None, None, None))
+    assert isinstance(reader.error, LocalProtocolError)
+    assert lines.at_rest()
+
+
 def test_a_stream_and_calls_share_the_line() -> None:
     counter = Counter()
     counter.router.include(echo_router())
