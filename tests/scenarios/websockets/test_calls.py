@@ -106,6 +106,13 @@ async def test_the_latest_connection_of_a_subject_is_found(world: World) -> None
         assert found.session_id == second.session_id
 
 
+async def test_the_round_trip_is_known_from_the_handshake_on(world: World) -> None:
+    async with world.serve() as server, world.connect(server) as peer:
+        for end in (peer, server.peers[0]):
+            assert end.round_trip is not None
+            assert 0 < end.round_trip < 10
+
+
 async def test_metadata_reaches_the_handler(world: World) -> None:
     router = Router()
 

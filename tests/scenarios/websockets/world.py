@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections import Counter
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any, Self
@@ -43,7 +44,9 @@ CALL_BACK = Kind(1000, 3, "CALL_BACK", BytesValue, BytesValue, sealed=False)
 """Answered with what the caller answers to ECHO."""
 DOUBLE = Kind(1000, 4, "DOUBLE", BytesValue, BytesValue, once=True)
 """Sealed, and at most once, and answered when the test says so."""
-KINDS = STANDARD_KINDS | [ECHO, HOLD, CALL_BACK, DOUBLE]
+COUNT = Kind(1000, 5, "COUNT", BytesValue, BytesValue, sealed=False, stream=True)
+"""A stream of so many numbers, or of numbers without end where nothing is asked for."""
+KINDS = STANDARD_KINDS | [ECHO, HOLD, CALL_BACK, DOUBLE, COUNT]
 
 FUNDS = 1000
 
@@ -62,6 +65,10 @@ class World:
         """Lets the handlers of HOLD and DOUBLE go on."""
         self.cancelled = asyncio.Event()
         """Set when a HOLD or DOUBLE handler was cancelled."""
+        self.made = 0
+        """Items that COUNT handlers have made, at all ends."""
+        self.counts: Counter[str] = Counter()
+        """How the COUNT handlers ended: "done", or "stopped"."""
 
     # Who is who
 
@@ -122,6 +129,25 @@ class World:
         @router.on(CALL_BACK)
         async def call_back(message: BytesValue, call: Call) -> BytesValue:
             return await call.request(ECHO, message)
+
+        router.include(self.counting())
+        return router
+
+    def counting(self, item: bytes = b"") -> Router:
+        """What counts, at either end. ``item`` is sent with each number."""
+        router = Router()
+
+        @router.on(COUNT)
+        async def count(message: BytesValue, call: Call) -> AsyncGenerator[BytesValue, None]:
+            last, number, end = int(message.value or 0), 0, "stopped"
+            try:
+                while not last or number < last:
+                    number += 1
+                    self.made += 1
+                    yield BytesValue(value=b"%d" % number + item)
+                end = "done"
+            finally:
+                self.counts[end] += 1
 
         return router
 
@@ -191,6 +217,10 @@ class Relay:
     def stop(self) -> None:
         """Pass nothing on any more."""
         self._flowing.clear()
+
+    def go_on(self) -> None:
+        """Pass on what has come meanwhile, and what comes."""
+        self._flowing.set()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there = await asyncio.open_connection("127.0.0.1", self._target)

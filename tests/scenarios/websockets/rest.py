@@ -1,0 +1,56 @@
+"""What is left of calls at both ends of a connection, and waiting until that is nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from ratatoskr_websockets import Peer
+
+SECONDS = 20.0
+"""Nothing takes that long, unless it never comes."""
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the loop turn until that holds."""
+    async with asyncio.timeout(SECONDS):
+        while not condition():  # noqa: ASYNC110 - there is nothing to wait for but turns
+            await asyncio.sleep(0)
+
+
+def left(peer: Peer) -> dict[str, int]:
+    """What one end still has to do with calls, by name."""
+    calls = peer._line.calls
+    handlers = calls._handlers
+    counts = {
+        "tasks": len(calls._asker.host.tasks),  # type: ignore[attr-defined]
+        "pending": len(calls._asker.pending),
+        "arrived": len(handlers._arrived),
+        "running": len(handlers._running),
+        "rooms": len(handlers._rooms),
+    }
+    if peer.closed is None:
+        counts |= _of_the_session(peer)
+    return {name: count for name, count in counts.items() if count}
+
+
+def _of_the_session(peer: Peer) -> dict[str, int]:
+    session = peer._line.connection._session
+    streams = session._sender.streams
+    return {
+        "asked": session._asking.calls.in_flight,
+        "answered": session._answering.calls.open,
+        "streams": len(streams),
+        "blocked": len(streams._blocked),
+        "bytes": streams._bytes,
+        "cancels": len(session._asking._cancels),
+        "grants": len(session._asking._grants),
+    }
+
+
+async def at_rest(*peers: Peer) -> None:
+    """Wait until nothing is left of any call at these ends."""
+    try:
+        await until(lambda: not any(left(peer) for peer in peers))
+    except TimeoutError:
+        raise AssertionError([left(peer) for peer in peers]) from None
