@@ -196,8 +196,8 @@ class RequestFailed:
 
 @dataclass(slots=True, eq=False)
 class RequestExpired:
-    """The time of a request that we were asked has run out, and its caller was told so. Stop the handler, unless its
-    work must happen once; an answer that comes now is dropped.
+    """The time of a request that we were asked has run out, and its caller has given it up. Stop the handler, unless
+    its work must happen once, and then end the call: it keeps its slot until ``respond`` or ``fail``.
     """
 
     id: RequestId

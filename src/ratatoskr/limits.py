@@ -125,6 +125,8 @@ class Limits:
             )
         if self.flight_messages > self.span_messages or self.span_messages > 256:
             raise LocalProtocolError("Limits.flight_messages <= Limits.span_messages <= 256 must hold")
+        if self.stream_credit > self.stream_credit_ahead:
+            raise LocalProtocolError("Limits.stream_credit <= Limits.stream_credit_ahead must hold")
         if self.heartbeat_interval >= self.liveness_timeout:
             raise LocalProtocolError("Limits.heartbeat_interval < Limits.liveness_timeout must hold: pings prove life")
 

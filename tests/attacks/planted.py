@@ -168,6 +168,16 @@ PLANTED = [
         (calls.reset_in_a_chunk,),
     ),
     Planted(
+        "a slot returns when its handler ends, in time or not",
+        replaced(
+            Answerer,
+            "sweep",
+            "call.move(AnsweringInput.EXPIRE)",
+            "self._fail(call, CANCELLED_UNSEEN, AnsweringInput.ANSWER)",
+        ),
+        (calls.hasty,),
+    ),
+    Planted(
         "a cancel in its request's flight starts no handler",
         replaced(Inbox, "withdraw", "isinstance(event, RequestReceived)", "False"),
         (calls.reset_in_a_flight,),

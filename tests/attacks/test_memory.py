@@ -16,7 +16,7 @@ from ratatoskr.messages.standard import MARKETPLACE_SEARCH
 from tests.attacks.hostile import SIDES, HostilePeer
 from tests.attacks.situations import bring
 from tests.attacks.victim import footprint
-from tests.unit.messages.support import custom, envelope, found, payment, search
+from tests.unit.messages.support import custom, envelope, failure, found, payment, search
 
 pytestmark = pytest.mark.parametrize("side", SIDES)
 
@@ -42,17 +42,27 @@ def asks_and_is_answered(peer: HostilePeer) -> None:
     victim.drain()
 
 
-def asks_and_is_not_answered(peer: HostilePeer) -> None:
-    victim = peer.say(peer.flight(PAYMENT, SEARCH, ack=peer.heard()))
+def stop_late_handlers(peer: HostilePeer) -> int:
+    """The time of all requests runs out, and their handlers end."""
+    victim = peer.victim
     victim.advance(31.0)
-    assert len(victim.seen(RequestExpired)) == 2
+    expired = victim.seen(RequestExpired)
+    for event in expired:
+        victim.connection.fail(event.id, failure("STOPPED"))
+    victim.drain()
+    return len(expired)
+
+
+def asks_and_is_not_answered(peer: HostilePeer) -> None:
+    peer.say(peer.flight(PAYMENT, SEARCH, ack=peer.heard()))
+    assert stop_late_handlers(peer) == 2
 
 
 def seals_nothing_for_long(peer: HostilePeer) -> None:
     for _ in range(3):
         peer.say(peer.flight(SEARCH, sealed=False, ack=peer.heard()))
     peer.say(peer.flight(ack=peer.heard()))
-    peer.victim.advance(31.0)
+    assert stop_late_handlers(peer) == 3
 
 
 def pings(peer: HostilePeer) -> None:

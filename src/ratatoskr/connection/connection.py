@@ -154,7 +154,8 @@ class Connection(Engine):
         self._session.cancel(id)
 
     def grant(self, id: RequestId, items: int) -> None:
-        """Let so many more items of a stream come. No-op where its outcome has come.
+        """Let so many more items of a stream come, told with the next item that comes. No-op where its outcome has
+        come, and after :meth:`cancel`.
 
         Raises LocalProtocolError for misuse, and where more than ``Limits.stream_credit_ahead`` would be granted and
         not yet have come.
@@ -164,7 +165,8 @@ class Connection(Engine):
     def respond(
         self, id: RequestId, message: Message | None = None, *, last: bool = True, replayed: bool = False
     ) -> None:
-        """Answer a request. Dropped where the request has expired or the session ended.
+        """Answer a request. Dropped where the session has ended. Where the request was cancelled or has expired nobody
+        waits for the answer, but it frees the slot.
 
         With ``last=False`` this sends an item of a stream. It raises WouldBlock where the caller takes no more for now,
         or too much waits to be sent; the event ``Writable`` with that id says when to try again. Without a message

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from google.protobuf.message import Message
 
 from ratatoskr import v1
@@ -11,7 +13,7 @@ from ratatoskr.limits import Limits
 from ratatoskr.messages import AnyKind, Received, Rule
 from ratatoskr.messages.envelopes import failure_to_error
 from ratatoskr.session.charges import Charges
-from ratatoskr.session.failures import CANCELLED_UNSEEN, EXPIRED_HERE
+from ratatoskr.session.failures import CANCELLED_UNSEEN
 from ratatoskr.session.inbox import Inbox
 from ratatoskr.session.incoming import IncomingCall, IncomingCalls
 from ratatoskr.session.sending import DEFAULT_TIMEOUT_MS, Sender
@@ -144,11 +146,13 @@ class Answerer:
     # Time and the end
 
     def sweep(self, now: float) -> float:
-        """End the calls whose time has run out. Returns the next deadline, or infinity."""
+        """Tell of the calls whose time has run out. Returns the next deadline, or infinity."""
         for call in self.calls.due(now):
-            self._sender.streams.drop(call)
-            self._fail(call, EXPIRED_HERE, AnsweringInput.EXPIRE)
-            self._inbox.put(RequestExpired(call))
+            call.deadline = inf
+            if call.state is Answering.RUNNING:
+                self._sender.streams.drop(call)
+                self._inbox.put(RequestExpired(call))
+            call.move(AnsweringInput.EXPIRE)
         self.tell_writable()
         return self.calls.earliest()
 

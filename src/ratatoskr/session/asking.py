@@ -105,8 +105,9 @@ class Asker:
         """Queue a request that has failed once more."""
         if not isinstance(id, OutgoingCall):
             raise LocalProtocolError(f"{id!r} is no request of ours: retry what request() or retry() returned")
-        if id.state in _PENDING:
-            raise LocalProtocolError(f"{id!r} has no outcome yet: retry a request that has failed")
+        if id.state in _PENDING or id.answered:
+            has = "its answer" if id.answered else "no outcome yet"
+            raise LocalProtocolError(f"{id!r} has {has}: retry a request that has failed")
         if id.kind not in self._kinds:
             raise LocalProtocolError(f"{id.kind} is not known here: Config(kinds=STANDARD_KINDS | [{id.kind.name}])")
         check_metadata(id.metadata, self._limits)  # another peer may take less
@@ -131,7 +132,7 @@ class Asker:
             raise LocalProtocolError(f"grant {items} items: at least one, and never less than before")
         if call.state not in _READING:
             return
-        granted = call.granted + items
+        granted = call.granted + int(items)
         if granted - call.items > self._limits.stream_credit_ahead or granted > MAX_CREDIT:
             raise LocalProtocolError(
                 f"{granted - call.items} items would be granted and have not come; "
@@ -174,7 +175,7 @@ class Asker:
                 f"credit={credit}; at least one item, and at most Limits.stream_credit_ahead, "
                 f"{self._limits.stream_credit_ahead}"
             )
-        return credit
+        return int(credit)
 
     # From the peer
 
@@ -203,9 +204,11 @@ class Asker:
             return RequestFailed(call, received.failure, received)
         if not call.credit:
             assert received.payload is not None
+            call.answered = True
             return ResponseReceived(call, received.payload, received)
         if received.payload is not None and before is Asking.OPEN:
             self._inbox.put(ItemReceived(call, received.payload, received))
+        call.answered = True
         return StreamEnded(call, received)
 
     def _item(self, call: OutgoingCall, received: Received) -> Event:

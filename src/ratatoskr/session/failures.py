@@ -17,9 +17,6 @@ CANCELLED_HERE = Failure(
 CANCELLED_UNSEEN = Failure(
     Status.CANCELLED, "CANCELLED", "the request was cancelled before it was begun", Disposition.NOT_PROCESSED
 )
-EXPIRED_HERE = Failure(
-    Status.DEADLINE_EXCEEDED, "TIMEOUT", "the handler did not answer in the request's time", Disposition.MAYBE
-)
 
 
 def timed_out(call: OutgoingCall) -> Failure:

@@ -35,6 +35,7 @@ class OutgoingCall(RequestId):
     """One request of ours."""
 
     __slots__ = (
+        "answered",
         "attempt",
         "credit",
         "deadline",
@@ -81,6 +82,8 @@ class OutgoingCall(RequestId):
         if metadata:
             self.size += sum(len(k.encode()) + len(v.encode()) + 16 for k, v in metadata.items())
         self.urgent: bool = kind.type == URGENT
+        self.answered: bool = False
+        """Whether its outcome is what it asked for."""
         self.attempt: int = 0
         """How often its nonce was sent before."""
         self.credit: int = credit
@@ -129,7 +132,7 @@ class OutgoingCall(RequestId):
             credit=self.credit,
         )
         call.issued_at_ms = self.issued_at_ms
-        call.attempt = self.attempt + 1
+        call.attempt = self.attempt + bool(self.number)
         return call
 
     def envelope(self) -> bytes:

@@ -7,8 +7,10 @@ slots, and never memory without bound.
 
 1. Cancelling decides nothing once a request has a number: the peer's terminal answer does.
 2. Giving up decides the outcome here; the slot stays taken until the peer has answered.
-3. An answer that comes late, to a call that has expired or whose session has ended, is dropped: it is a race that every
-   handler would have to catch. Answering twice is misuse.
+3. A call whose time runs out is as one that is cancelled: its caller has given up by itself, and the slot stays taken
+   until its handler has ended. Otherwise requests of a millisecond would begin handlers without end.
+4. An answer to a call whose session has ended is dropped: it is a race that every handler would have to catch.
+   Answering twice is misuse.
 """
 
 from __future__ import annotations
@@ -76,7 +78,7 @@ class Answering(Enum):
     __hash__ = object.__hash__
 
     RUNNING = "the application works on it"
-    CANCELLED = "the peer wants no answer any more; the application still owes the end of it"
+    CANCELLED = "nobody waits for an answer any more; the application still owes the end of it"
     ANSWERED = "the terminal answer is decided, and not yet acknowledged"
     DONE = "the terminal answer is acknowledged, or the session has ended; the slot is free"
 
@@ -99,19 +101,17 @@ ANSWERING = MappingProxyType(
         (Answering.RUNNING, AnsweringInput.ITEM): Answering.RUNNING,
         (Answering.RUNNING, AnsweringInput.ANSWER): Answering.ANSWERED,
         (Answering.RUNNING, AnsweringInput.CANCEL): Answering.CANCELLED,
-        (Answering.RUNNING, AnsweringInput.EXPIRE): Answering.ANSWERED,
+        (Answering.RUNNING, AnsweringInput.EXPIRE): Answering.CANCELLED,
         (Answering.RUNNING, AnsweringInput.END): Answering.DONE,
         (Answering.CANCELLED, AnsweringInput.ITEM): Answering.CANCELLED,
         (Answering.CANCELLED, AnsweringInput.ANSWER): Answering.ANSWERED,
         (Answering.CANCELLED, AnsweringInput.CANCEL): Answering.CANCELLED,
-        (Answering.CANCELLED, AnsweringInput.EXPIRE): Answering.ANSWERED,
+        (Answering.CANCELLED, AnsweringInput.EXPIRE): Answering.CANCELLED,
         (Answering.CANCELLED, AnsweringInput.END): Answering.DONE,
-        (Answering.ANSWERED, AnsweringInput.ITEM): Answering.ANSWERED,
-        (Answering.ANSWERED, AnsweringInput.ANSWER): Answering.ANSWERED,
         (Answering.ANSWERED, AnsweringInput.ACK): Answering.DONE,
         (Answering.ANSWERED, AnsweringInput.END): Answering.DONE,
         (Answering.DONE, AnsweringInput.ITEM): Answering.DONE,
         (Answering.DONE, AnsweringInput.ANSWER): Answering.DONE,
     }
 )
-"""(state, input) → next state, for requests of the peer's. Items and answers in the last two states are dropped."""
+"""(state, input) → next state, for requests of the peer's. Items and answers in the last state are dropped."""

@@ -48,8 +48,6 @@ class Attack:
     """Who may be the victim."""
     opens: bool = True
     """Whether it begins on an open connection; otherwise it makes its own."""
-    flaw: str = ""
-    """Why it costs more than it may, where it does."""
 
 
 ATTACKS: list[Attack] = []

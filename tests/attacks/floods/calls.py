@@ -91,14 +91,9 @@ def cancels_of_nothing(scene: Scene) -> None:
 # Requests of a moment
 
 
-@attack(
-    "requests of a millisecond",
-    ends="requests.open",
-    holds=HELD,
-    limits=few_slots,
-    flaw="a call that has expired gives its slot back while its handler still runs, and nothing is charged for it",
-)
+@attack("requests of a millisecond", ends="requests.open", holds=HELD, limits=few_slots)
 def hasty(scene: Scene) -> None:
+    """Their handlers do not end when they are told that the time is over."""
     for _ in scene.rounds(2 * scene.limits.requests_open):
         scene.say(PLAIN, hops=[v1.Hop(timeout_ms=1)])
         scene.victim.advance(0.002)
@@ -112,6 +107,7 @@ def deadlines(scene: Scene) -> None:
     def obey(event: Event) -> None:
         if isinstance(event, RequestExpired):
             del scene.handlers[event.id]
+            scene.connection.fail(event.id, GONE)
 
     scene.on_event = obey
     for at in scene.rounds(scene.limits.requests_open):

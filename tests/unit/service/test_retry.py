@@ -16,7 +16,7 @@ from ratatoskr.messages import AnyKind, Kind, Rule
 from ratatoskr.messages.standard import PAYMENT_AUTHORIZE
 from ratatoskr.service import NO_RETRIES, RetryBudget, RetryPolicy, verdict
 from ratatoskr.service.once import CONFLICT, OUTCOME_UNKNOWN, RUNNING_ELSEWHERE, STORE_UNAVAILABLE
-from ratatoskr.session.failures import EXPIRED_HERE, GOING_AWAY, TOO_LONG, ended
+from ratatoskr.session.failures import GOING_AWAY, TOO_LONG, ended
 from ratatoskr.testing.clock import seeded
 from tests.unit.service.support import NOTE, REDEEM
 
@@ -152,7 +152,6 @@ def test_only_what_is_safe_and_can_get_better_is_retried(
         (OUTCOME_UNKNOWN, False),
         (CONFLICT, False),
         (TOO_LONG, False),
-        (EXPIRED_HERE, False),
         (GOING_AWAY, True),
     ],
     ids=lambda value: value.reason if isinstance(value, Failure) else "",

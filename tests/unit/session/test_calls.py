@@ -295,16 +295,13 @@ def test_the_remaining_time_goes_with_the_request(timeout: float | None, waited:
     assert asked.deadline == pytest.approx(expected)
 
 
-def test_a_handler_that_is_too_slow_is_told_and_its_caller_too() -> None:
+def test_a_handler_that_is_too_slow_is_told_and_its_caller_gives_up_by_itself() -> None:
     both = Both()
     id = both.client.request(PAY, pay(), timeout=5.0)
     both.settle()
     asked = both.server.take(RequestReceived)
-    both.advance(5.0)
-    flight = both.server.output(both.now)
-    assert flight is not None
+    both.run(5.0)
     assert both.server.take(RequestExpired).id is asked.id
-    both.client.input(flight, both.now)
     failed = both.client.take(RequestFailed)
     assert (failed.id, failed.failure.status, failed.failure.disposition) == (
         id,
@@ -314,6 +311,9 @@ def test_a_handler_that_is_too_slow_is_told_and_its_caller_too() -> None:
     both.server.session.respond(asked.id, paid())
     both.settle()
     assert not both.client.outcomes(id), "an answer that comes too late is dropped"
+    both.run(1.0)
+    assert not both.server.take_all(RequestExpired), "it was told once"
+    assert both.server.session._answering.calls.open == 0
     with pytest.raises(LocalProtocolError, match="is answered already"):
         both.server.session.respond(asked.id, paid())
 

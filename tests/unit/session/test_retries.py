@@ -258,3 +258,22 @@ def test_misuse_says_what_to_do_and_makes_nothing(misuse: Callable[[Both, Reques
         misuse(both, failed)
     both.settle()
     assert sum(len(each.envelopes) for each in both.client.flights) == 2
+
+
+def test_what_was_answered_is_not_made_again() -> None:
+    both = Both()
+    asked = both.client.request()
+    both.settle()
+    both.serve()
+    both.settle()
+    with pytest.raises(LocalProtocolError, match="has its answer: retry a request that has failed"):
+        both.client.session.retry(asked)
+
+
+def test_a_request_that_was_never_sent_does_not_count_as_an_attempt() -> None:
+    both = Both()
+    asked = both.client.request()
+    both.client.session.cancel(asked)
+    both.client.session.retry(asked)
+    both.settle()
+    assert both.server.take(RequestReceived).attempt == 0

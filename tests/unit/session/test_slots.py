@@ -6,7 +6,7 @@ import pytest
 
 from ratatoskr import v1
 from ratatoskr.errors import Fault
-from ratatoskr.events import RequestFailed, RequestReceived, ResponseReceived
+from ratatoskr.events import RequestExpired, RequestFailed, RequestReceived, ResponseReceived
 from ratatoskr.limits import Limits
 from ratatoskr.messages import Direction
 from tests.unit.messages.support import PLAIN, custom, envelope, failure, field, found, payment, search
@@ -166,14 +166,22 @@ def test_a_request_that_the_session_refuses_holds_a_slot_until_it_is_acknowledge
         assert patient.output() is not None
 
 
-def test_a_request_that_expired_holds_its_slot_until_it_is_acknowledged() -> None:
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_request_that_expired_holds_its_slot_until_its_handler_has_ended(ended: bool) -> None:
     hostile = Hostile(limits=Limits(requests_open=1))
     hostile.send(SEARCHED, hops=[v1.Hop(index=0, timeout_ms=10)])
     hostile.mono += 1.0
     flight = hostile.output()
-    assert flight is not None
-    assert len(flight.envelopes) == 1
-    hostile.send(SEARCHED, ack=1)
+    assert flight is None or not flight.envelopes, "its caller knows by itself"
+    (expired,) = hostile.side.take_all(RequestExpired)
+    if ended:
+        hostile.side.session.fail(expired.id, failure("STOPPED"))
+        flight = hostile.output()
+        assert flight is not None
+        assert len(flight.envelopes) == 1
+        hostile.send(SEARCHED, ack=1)
+    else:
+        assert hostile.refused(SEARCHED) == (Fault.LIMIT_EXCEEDED, "requests.open")
 
 
 def test_of_a_flight_with_one_request_too_many_nothing_is_delivered() -> None:

@@ -131,8 +131,6 @@ class Answered:
         elif state in {Answering.ANSWERED, Answering.DONE}:
             if closed:
                 self.answer()
-            else:
-                self.expire()
             if state is Answering.DONE:
                 if ended:
                     self.end()
@@ -180,9 +178,7 @@ ANSWERS: dict[AnsweringInput, Callable[[Answered], None]] = {
 SITUATIONS = [
     (Answering.RUNNING, False, False),
     (Answering.CANCELLED, False, False),
-    (Answering.ANSWERED, False, False),
     (Answering.ANSWERED, True, False),
-    (Answering.DONE, False, False),
     (Answering.DONE, True, False),
     (Answering.DONE, False, True),
     (Answering.DONE, True, True),
@@ -191,7 +187,6 @@ SITUATIONS = [
 TOLD = {
     (Answering.RUNNING, AnsweringInput.CANCEL): [RequestCancelled],
     (Answering.RUNNING, AnsweringInput.EXPIRE): [RequestExpired],
-    (Answering.CANCELLED, AnsweringInput.EXPIRE): [RequestExpired],
 }
 """Where the application is told of a move."""
 
