@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -82,6 +83,16 @@ async def serve_calls(pipe: Pipe, router: Router, home: Path) -> None:
     async with serve(router, config, store=MemoryStore(capacity=1 << 32)) as server:
         pipe.send(server.port)
         await server.serve_forever()
+
+
+def compared(name: str, ones: Sequence[float], others: Sequence[float]) -> dict[str, float]:
+    """One divided by the other, round by round: the median, and between what the middle half of the rounds lies."""
+    ratios = [one / other for one, other in zip(ones, others, strict=True)]
+    return {
+        name: round(statistics.median(ratios), 2),
+        f"{name}_low": round(percentile(ratios, 25), 2),
+        f"{name}_high": round(percentile(ratios, 75), 2),
+    }
 
 
 def percentile(samples: Sequence[float], percent: float) -> float:

@@ -9,7 +9,7 @@ it says little about who else is using the machine.
 
 The *share* is what goes into one flight: about half of the calls that are in flight, but at least so many. 16 is how it
 is; `all` puts everything into one flight that there is. *to 16* compares calls per second with those of 16, measured in
-the same round.
+the same round. The spread of a ratio is that of the middle half of the rounds.
 
 Payments are sealed and run at most once, with outcomes in memory; searches are deferred.
 """
@@ -36,7 +36,7 @@ from websockets.asyncio.client import connect as connect_websocket
 from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websocket
 
-from apart import Child, identities, percentile, process, serve_calls
+from apart import Child, compared, identities, percentile, process, serve_calls
 from core import CASES
 from ratatoskr.service import Router
 from ratatoskr.session import sending
@@ -188,7 +188,6 @@ def rows(case: str, in_flight: int, measured: dict[str, Measured]) -> list[dict[
     """What is printed of them."""
     table = []
     for way, one in measured.items():
-        ratios = sorted(a / b for a, b in zip(measured["plain"].per_second, one.per_second, strict=True))
         row = {
             "case": case,
             "in_flight": in_flight,
@@ -197,17 +196,10 @@ def rows(case: str, in_flight: int, measured: dict[str, Measured]) -> list[dict[
             "cpu_us": round(statistics.median(one.cpu) * 1e6),
             "p50_us": round(statistics.median(one.median) * 1e6),
             "p99_us": round(statistics.median(one.tail) * 1e6),
-            "ratio": round(statistics.median(ratios), 2),
-            "ratio_low": round(ratios[0], 2),
-            "ratio_high": round(ratios[-1], 2),
+            **compared("ratio", measured["plain"].per_second, one.per_second),
         }
         if AS_IT_IS in measured and way not in {AS_IT_IS, "plain"}:
-            gains = sorted(a / b for a, b in zip(one.per_second, measured[AS_IT_IS].per_second, strict=True))
-            row |= {
-                "to_default": round(statistics.median(gains), 2),
-                "to_default_low": round(gains[0], 2),
-                "to_default_high": round(gains[-1], 2),
-            }
+            row |= compared("to_default", one.per_second, measured[AS_IT_IS].per_second)
         table.append(row)
     return table
 

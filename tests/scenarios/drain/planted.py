@@ -38,22 +38,12 @@ def impatient() -> None:
     patch.object(Server, "close", close_and_stop).start()
 
 
-def abrupt() -> None:
-    """A signal ends connections as they are."""
-    close = Server.close
-
-    async def close_now(server: Server, *, drain: bool = True) -> None:
-        await close(server, drain=False)
-
-    patch.object(Server, "close", close_now).start()
-
-
 def alone() -> None:
     """Each server keeps outcomes for itself."""
     patch.object(example, "SqliteStore", lambda path: SqliteStore(f"{sys.argv[2]}-{path}")).start()
 
 
-BUGS: dict[str, Callable[[], None]] = {bug.__name__: bug for bug in (silent, impatient, abrupt, alone)}
+BUGS: dict[str, Callable[[], None]] = {bug.__name__: bug for bug in (silent, impatient, alone)}
 
 if __name__ == "__main__":
     BUGS[sys.argv[1]]()
