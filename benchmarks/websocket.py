@@ -177,8 +177,10 @@ async def measure(
             else:
                 line = connect(f"ws://127.0.0.1:{server.port}", config, server_name="localhost", proxy=None)
                 calls[way] = of(case, await stack.enter_async_context(line))
+        turns = deque(calls.items())
         for _ in range(options.rounds):
-            for way, call in calls.items():
+            turns.rotate(1)  # who comes after whom makes a difference
+            for way, call in turns:
                 with patch.object(sending, "LEAST_SHARE", SHARES.get(way, SHARES[AS_IT_IS])):
                     await measured[way].run(call, in_flight, options.seconds)
     return measured
