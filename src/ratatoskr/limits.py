@@ -88,7 +88,7 @@ class Limits:
     """Bytes of stream items that wait to be sent, before ``WouldBlock``."""
     outbox_messages: int = 4096
     """Messages that are sent and not acknowledged, before stream items wait."""
-    outbox_bytes: int = 16 << 20
+    outbox_bytes: int = 1 << 20
     """Bytes that are sent and not acknowledged, before stream items wait."""
     control_rate: float = 10.0
     """Controls and empty records per second, on average."""

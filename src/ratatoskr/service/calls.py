@@ -30,7 +30,7 @@ from ratatoskr.messages import Kind, Receipt
 from ratatoskr.service.asking import Asker
 from ratatoskr.service.broadcast import Broadcast
 from ratatoskr.service.dispatch import Service
-from ratatoskr.service.handling import Handlers
+from ratatoskr.service.handling import CANCELLED, EXPIRED, Handlers
 from ratatoskr.service.host import Host
 from ratatoskr.service.link import CallOptions
 from ratatoskr.service.pending import Exchange
@@ -86,8 +86,10 @@ class Calls:
                 self._asker.settle(event)
             case ItemReceived():
                 self._asker.item(event)
-            case RequestExpired(id) | RequestCancelled(id):
-                self._handlers.stop(id)
+            case RequestCancelled(id):
+                self._handlers.stop(id, CANCELLED)
+            case RequestExpired(id):
+                self._handlers.stop(id, EXPIRED)
             case SpanSealed():
                 self._asker.sealed.fire()
             case Writable(None):

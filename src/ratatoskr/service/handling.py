@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from google.protobuf.message import Message
@@ -24,8 +25,9 @@ from ratatoskr.service.host import Host, Task
 from ratatoskr.service.link import PeerLink
 from ratatoskr.session.lanes import URGENT
 
-STOPPED = Failure(Status.CANCELLED, "CANCELLED", "the handler was stopped before it was done", Disposition.MAYBE)
-NOT_BEGUN = Failure(Status.CANCELLED, "CANCELLED", "the handler was not begun", Disposition.NOT_PROCESSED)
+CANCELLED = Failure(Status.CANCELLED, "CANCELLED", "the handler was stopped, as its caller wished", Disposition.MAYBE)
+EXPIRED = Failure(Status.DEADLINE_EXCEEDED, "TIMEOUT", "the handler did not answer in time", Disposition.MAYBE)
+STOPPED = Failure(Status.UNAVAILABLE, "STOPPED", "the handler was stopped before it was done", Disposition.MAYBE)
 
 
 class Handlers:
@@ -39,6 +41,8 @@ class Handlers:
         self._arrived: dict[RequestId, RequestReceived] = {}
         self._running: dict[RequestId, Task | None] = {}
         """What is to be cancelled to stop a handler; None where it is being spawned, or was cancelled."""
+        self._wishes: dict[RequestId, Failure] = {}
+        """Why a handler is being stopped."""
         self._rooms: dict[RequestId, Broadcast] = {}
 
     def arrive(self, event: RequestReceived) -> None:
@@ -61,12 +65,14 @@ class Handlers:
             if job.id in self._running:
                 self._running[job.id] = task
 
-    def stop(self, id: RequestId) -> None:
-        """Nobody wants the answer any more."""
+    def stop(self, id: RequestId, why: Failure) -> None:
+        """Nobody wants the answer any more: ``why`` becomes of the call."""
         if self._arrived.pop(id, None) is not None:
-            self.fail(id, NOT_BEGUN)
+            self.fail(id, not_begun(why))
             return
-        self._cancel(id)
+        if id in self._running:
+            self._wishes.setdefault(id, why)
+            self._cancel(id)
 
     def close(self) -> None:
         """The connection has ended."""
@@ -83,13 +89,16 @@ class Handlers:
     def respond(self, id: RequestId, message: Message | None = None, *, replayed: bool = False) -> None:
         """Give the last answer."""
         self._connection.respond(id, message, replayed=replayed)
-        self._running.pop(id, None)
-        self._wake()
+        self._done(id)
 
     def fail(self, id: RequestId, failure: Failure, *, replayed: bool = False) -> None:
         """End a request without an answer."""
         self._connection.fail(id, failure, replayed=replayed)
+        self._done(id)
+
+    def _done(self, id: RequestId) -> None:
         self._running.pop(id, None)
+        self._wishes.pop(id, None)
         self._wake()
 
     async def send(self, id: RequestId, item: Message) -> None:
@@ -112,7 +121,12 @@ class Handlers:
     def _ended(self, id: RequestId) -> None:
         self._rooms.pop(id, None)
         if id in self._running:
-            self.fail(id, STOPPED)
+            self.fail(id, self._wishes.get(id, STOPPED))
+
+
+def not_begun(why: Failure) -> Failure:
+    """What becomes of a call whose handler is not wanted before it has begun."""
+    return replace(why, message="the handler was not begun", disposition=Disposition.NOT_PROCESSED)
 
 
 def _nothing() -> None:

@@ -15,6 +15,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from ratatoskr import v1
 from ratatoskr.limits import Limits
 from ratatoskr.messages import MessageSerializer
@@ -240,7 +242,7 @@ class Sender:
 
 def _hop(call: OutgoingCall, index: int, now: float) -> v1.Hop | None:
     """What is said of a request beside its envelope; None where that is what no hop means."""
-    timeout_ms = max(1, round((call.deadline - now) * 1000))
+    timeout_ms = max(1, ceil((call.deadline - now) * 1000 - 0.001))  # not less: the caller gives up first
     credit = 0 if call.granted == DEFAULT_CREDIT else call.granted
     if timeout_ms == DEFAULT_TIMEOUT_MS and not credit and not call.attempt:
         return None

@@ -18,7 +18,7 @@ from ratatoskr.events import (
 )
 from ratatoskr.limits import Limits
 from ratatoskr.service import Call, Router
-from ratatoskr.service.handling import NOT_BEGUN, STOPPED
+from ratatoskr.service.handling import CANCELLED, not_begun
 from tests.unit.service.lines import COUNT, PAY, Lines
 from tests.unit.service.support import NOTE, REDEEM, ask, say
 from tests.unit.service.work import Work, started, streamed
@@ -81,7 +81,7 @@ def test_a_cancel_in_the_same_chunk_as_its_request_begins_nothing(work: Work) ->
     assert work.begun == []
     assert lines.host.strands == [waiting], "nothing was spawned"
     [failed] = lines.client.seen(RequestFailed)
-    assert failed.failure == NOT_BEGUN
+    assert failed.failure == not_begun(CANCELLED)
     assert failed.failure.disposition is Disposition.NOT_PROCESSED
     assert lines.at_rest()
 
@@ -97,7 +97,7 @@ def test_a_cancel_that_comes_before_the_handlers_begin_begins_nothing(work: Work
     waiting.step()
     lines.settle()
     assert work.begun == []
-    assert [each.failure for each in lines.client.seen(RequestFailed)] == [NOT_BEGUN]
+    assert [each.failure for each in lines.client.seen(RequestFailed)] == [not_begun(CANCELLED)]
     assert lines.at_rest()
 
 
@@ -121,7 +121,7 @@ def test_a_task_that_is_cancelled_before_its_first_step_ends_its_call(work: Work
     waiting.step()
     lines.settle()
     assert work.begun == []
-    assert [each.failure for each in lines.client.seen(RequestFailed)] == [STOPPED]
+    assert [each.failure for each in lines.client.seen(RequestFailed)] == [CANCELLED]
     assert lines.at_rest()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ratatoskr import v1
-from ratatoskr.errors import CallError, Disposition, OutcomeUnknown
+from ratatoskr.errors import CallError, Disposition, OutcomeUnknown, Status
 from ratatoskr.events import (
     RequestCancelled,
     RequestExpired,
@@ -18,7 +18,7 @@ from ratatoskr.events import (
 )
 from ratatoskr.limits import Limits
 from ratatoskr.service import Call, Router
-from ratatoskr.service.handling import STOPPED
+from ratatoskr.service.handling import CANCELLED, EXPIRED, STOPPED
 from tests.unit.service.lines import Lines, Strand
 from tests.unit.service.support import NOTE, REDEEM, Cancelled, ask, say
 from tests.unit.service.work import Work, started, streamed
@@ -71,8 +71,8 @@ def test_who_is_not_waited_for_is_stopped_and_its_call_ended_once(work: Work, st
     assert lines.server.handlers == (0, 0, 0)
     assert isinstance(waiting.error, Cancelled if stop is gives_up else CallError)
     if stop is gives_up:
-        assert [each.failure for each in lines.client.seen(RequestFailed)] == [STOPPED]
-        assert STOPPED.disposition is Disposition.MAYBE
+        assert [each.failure for each in lines.client.seen(RequestFailed)] == [CANCELLED]
+        assert CANCELLED.disposition is Disposition.MAYBE
     if stop in {gives_up, runs_out}:
         assert lines.at_rest()
 
@@ -122,7 +122,8 @@ def test_a_handler_is_asked_to_stop_once_whatever_else_happens(work: Work) -> No
     lines.run(31.0)
     lines.pair.cut()
     lines.settle()
-    assert len(lines.server.seen(RequestCancelled)) == len(lines.server.seen(RequestExpired)) == 1
+    assert len(lines.server.seen(RequestCancelled)) == 1
+    assert not lines.server.seen(RequestExpired), "who has given up needs no deadline"
     assert lines.server.calls.closed is not None
     assert handler.cancels == 1
     assert not handler.is_over()
@@ -153,7 +154,7 @@ def test_the_slot_of_a_stopped_call_returns_when_its_handler_has_ended(work: Wor
     work.gate.open = True
     lines.settle()
     assert second.result.message == say("b")
-    assert [each.failure for each in lines.client.seen(RequestFailed)] == [STOPPED]
+    assert [each.failure for each in lines.client.seen(RequestFailed)] == [CANCELLED]
     assert lines.at_rest()
 
 
@@ -258,3 +259,24 @@ def test_a_cancel_of_what_was_answered_stops_nothing(work: Work) -> None:
     lines.settle()
     assert lines.server.seen(RequestCancelled) == []
     assert lines.at_rest()
+
+
+def test_a_caller_whose_time_is_over_hears_of_its_time_though_the_handler_is_stopped_at_that_moment(work: Work) -> None:
+    lines = Lines(work.router)
+    [waiting] = started(lines, "a")
+    lines.run(31.0)
+    assert work.ended == ["a stopped"]
+    assert isinstance(waiting.error, OutcomeUnknown)
+    assert (waiting.error.failure.status, waiting.error.failure.reason) == (Status.DEADLINE_EXCEEDED, "TIMEOUT")
+
+
+def test_what_becomes_of_a_call_is_why_its_handler_was_stopped(work: Work) -> None:
+    """Seen where the caller's own clock is slow: it still waits."""
+    lines = Lines(work.router)
+    started(lines, "a")
+    lines.settle()
+    [asked] = lines.server.seen(RequestReceived)
+    lines.server.calls.handle(RequestExpired(asked.id))
+    lines.settle()
+    [failed] = lines.client.seen(RequestFailed)
+    assert failed.failure == EXPIRED

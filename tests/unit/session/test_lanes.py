@@ -224,7 +224,8 @@ def test_a_stream_delays_nothing_by_more_than_the_flight_that_is_under_way(
     kind: AnyKind, size: int, before: int
 ) -> None:
     """Whatever the driver writes at the moment, and however full the span is: the next flight says it all."""
-    both = Both(Limits(item_bytes_queued=8 << 20, span_messages=100, flight_messages=100), kinds=WITH_PROBE)
+    limits = Limits(item_bytes_queued=8 << 20, outbox_bytes=16 << 20, span_messages=100, flight_messages=100)
+    both = Both(limits, kinds=WITH_PROBE)
     for _ in range(8):
         both.client.request(PLAIN, note())
     both.settle()
