@@ -38,6 +38,11 @@ class Peer(Caller):
         return self._line.connection.round_trip
 
     @property
+    def takes_requests(self) -> bool:
+        """Whether a call that is made now may still be sent. On a peer that takes none, every call fails at once."""
+        return self._line.connection.takes_requests
+
+    @property
     def going_away(self) -> bool:
         """Whether the other end has said that it takes no new requests. What is open completes."""
         return self._line.calls.going_away

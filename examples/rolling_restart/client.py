@@ -46,7 +46,7 @@ class Platform:
             try:
                 return await call(server, *args, **options)
             except CallRefused:
-                if not (server.going_away or server.closed):
+                if server.takes_requests:
                     raise
 
     async def close(self) -> None:
@@ -57,7 +57,7 @@ class Platform:
     async def _open(self) -> Peer:
         """The server that takes calls."""
         async with self._moving:
-            while self._server is None or self._server.going_away or self._server.closed:
+            while self._server is None or not self._server.takes_requests:
                 opened = asyncio.Event()
                 self._lines.create_task(self._line(next(self._urls), opened))
                 await opened.wait()

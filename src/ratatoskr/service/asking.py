@@ -19,6 +19,8 @@ from ratatoskr.service.link import CallOptions
 from ratatoskr.service.pending import Exchange, PendingCalls
 from ratatoskr.service.retry import RetryBudget, RetryPolicy, verdict
 from ratatoskr.service.stream import Stream
+from ratatoskr.service.turns import Turns
+from ratatoskr.session.lanes import URGENT
 
 Req = TypeVar("Req", bound=Message)
 Res = TypeVar("Res", bound=Message)
@@ -46,7 +48,7 @@ class Asker:
         self.limits = limits
         self.retries = RetryBudget(retry, host.entropy)
         self.pending: PendingCalls[Waiter | Stream[Any]] = PendingCalls()
-        self.writable = Broadcast(host)
+        self.turns = Turns(host)
         self.sealed = Broadcast(host)
         self.closed: Closed | None = None
 
@@ -90,19 +92,28 @@ class Asker:
                 raise ReceiptRefused("receipt.unsealed", "the connection ended before the peer sealed this answer")
             await self.sealed.wait()
 
-    async def queue(self, request: Callable[..., RequestId], timeout: float) -> RequestId:
+    async def queue(self, request: Callable[..., RequestId], timeout: float, *, urgent: bool) -> RequestId:
         """Make a request. Where too many wait to be sent, wait for a place among them, which takes of its time.
 
-        A place comes at the latest when the time of one that waits before it is over.
+        A place comes at the latest when the time of one that waits before it is over. ``urgent``: wait behind nobody.
         """
         until = self.host.now().mono + timeout
+        turns, first = self.turns, urgent
         while self.closed is None:
-            try:
-                return request(timeout=timeout)
-            except WouldBlock:
-                await self.writable.wait()
+            if first or not len(turns):
+                blocked = False
+                try:
+                    return request(timeout=timeout)
+                except WouldBlock:
+                    blocked = True
+                finally:
+                    if not blocked:
+                        turns.next()
+            await turns.wait(first=first)
+            first = True
             timeout = until - self.host.now().mono
             if timeout <= 0:
+                turns.next()
                 raise CallRefused(_NO_PLACE)
         raise CallRefused(_ended(self.closed))
 
@@ -127,7 +138,7 @@ class Asker:
     def close(self, closed: Closed) -> None:
         """The connection has ended; every call has its outcome by now."""
         self.closed = closed
-        self.writable.fire()
+        self.turns.end()
         self.sealed.fire()
 
 
@@ -138,6 +149,7 @@ class _Call:
         timeout = options.get("timeout")
         self._asker = asker
         self._kind = kind
+        self._urgent = kind.type == URGENT
         self._ask = ask
         self._timeout = asker.limits.request_timeout if timeout is None else timeout
         self._deadline = 0.0
@@ -150,7 +162,7 @@ class _Call:
         if self._id is not None:
             raise LocalProtocolError("a stream is read once: ask for another one")
         self._deadline = self._asker.host.now().mono + self._timeout
-        self._add(waiter, await self._asker.queue(self._ask, self._timeout))
+        self._add(waiter, await self._asker.queue(self._ask, self._timeout, urgent=self._urgent))
 
     async def remake(self, waiter: Waiter | Stream[Any], error: CallError, came: int = 0) -> None:
         """Ask once more after a failure, which came behind so many items. Raises CallError where that is not to be.
@@ -166,7 +178,7 @@ class _Call:
         if left <= 0:
             raise CallError.of(verdict(*self._failures))
         try:
-            again = await asker.queue(partial(asker.connection.retry, id), left)
+            again = await asker.queue(partial(asker.connection.retry, id), left, urgent=self._urgent)
         except CallRefused as refused:  # that this attempt did nothing says nothing of those before it
             raise CallError.of(verdict(*self._failures, refused.failure)) from None
         self._again_at = None

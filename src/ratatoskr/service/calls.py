@@ -93,7 +93,7 @@ class Calls:
             case SpanSealed():
                 self._asker.sealed.fire()
             case Writable(None):
-                self._asker.writable.fire()
+                self._asker.turns.next()
             case Writable(RequestId() as id):
                 self._handlers.has_room(id)
             case GoingAway():
