@@ -1,16 +1,12 @@
-"""`ratatoskr demo`: two processes do business on a socket, and everything is checked."""
+"""`ratatoskr demo`: processes do business on a socket, and everything is checked."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
-import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,13 +14,14 @@ from ratatoskr import CallError, RatatoskrError
 from ratatoskr_cli.arguments import Commands, add_command, add_json
 from ratatoskr_cli.client import Target, target_of
 from ratatoskr_cli.exits import Exit, Failed, failure_text
-from ratatoskr_cli.proof import CheckFailed
+from ratatoskr_cli.farewell import farewell
+from ratatoskr_cli.process import server_process
 from ratatoskr_cli.report import Report
 from ratatoskr_cli.story import Story
 from ratatoskr_files import dev_init
 
-START_SECONDS = 30.0
-STOP_SECONDS = 15.0
+PATIENCE_SECONDS = 120.0
+"""A demo that takes longer has failed."""
 
 
 def add(commands: Commands) -> None:
@@ -36,8 +33,9 @@ def add(commands: Commands) -> None:
         about="watch a device and a platform do business",
         description=(
             "Starts a sandbox in a process of its own, and does business with it over a WebSocket: a provider sells,\n"
-            "a device pays, asks the same payment again after a restart, and is refunded. Every answer's receipt is\n"
-            "verified offline, every balance is checked. Ends with 1 and says why where one of them does not hold."
+            "a device browses, pays, asks the same payment again after a restart, and is refunded. Calls are\n"
+            "cancelled, and another server stops while one is open. Every answer's receipt is verified offline, every\n"
+            "balance is checked. Ends with 1 and says why where one of them does not hold."
         ),
         examples=(
             "  ratatoskr demo\n"
@@ -58,7 +56,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     logging.getLogger("ratatoskr").addHandler(logging.NullHandler())  # its failures are told by the demo
     report = Report(as_json=arguments.json)
     try:
-        asyncio.run(_play(arguments, report))
+        asyncio.run(asyncio.wait_for(_play(arguments, report), PATIENCE_SECONDS))
     except CallError as error:
         why = failure_text(error.failure)
     except (RatatoskrError, OSError, TimeoutError) as error:
@@ -70,25 +68,29 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 async def _play(arguments: argparse.Namespace, report: Report) -> None:
-    if arguments.url is not None:
-        await _tell(arguments.config_dir, arguments.url, report, None)
-        return
     with tempfile.TemporaryDirectory(prefix="ratatoskr-demo-") as directory:
         home = Path(directory)
         dev_init(home, now=time.time())
-        database = home / "yggdrasil.sqlite"
-        async with _sandbox(home, database) as url:
-            await _tell(home, url, report, database)
+        async with server_process(home, "other") as other:  # it starts while there is other business
+            if arguments.url is not None:
+                receipts = await _tell(arguments.config_dir, arguments.url, report, None)
+            else:
+                async with server_process(home, "yggdrasil") as server:
+                    receipts = await _tell(home, await server.url(), report, home / "yggdrasil.sqlite")
+                    server.stop()
+                    await server.end()
+            receipts += await farewell(_impatient(target_of(home / "device.toml", await other.url())), other, report)
+    report.end(receipts)
 
 
-async def _tell(directory: Path, url: str, report: Report, database: Path | None) -> None:
-    began = time.monotonic()
+async def _tell(directory: Path, url: str, report: Report, database: Path | None) -> int:
+    """The story; how many receipts were verified."""
     device, provider = (_impatient(target_of(directory / name, url)) for name in ("device.toml", "provider.toml"))
-    where = "another process" if database is not None else "already running"
+    where = "already running" if database is None else "another process"
     report.begin(url, f"{where}, {device.config.suites[0].name}")
     story = Story(device, provider, report, database)
     await story.play()
-    report.end(story.receipts, time.monotonic() - began)
+    return story.receipts
 
 
 def _impatient(target: Target) -> Target:
@@ -102,33 +104,3 @@ def _impatient(target: Target) -> Target:
         close_timeout=2.0,
     )
     return replace(target, config=replace(target.config, limits=limits))
-
-
-@asynccontextmanager
-async def _sandbox(home: Path, database: Path) -> AsyncGenerator[str]:
-    """`ratatoskr serve` in a process of its own, for the time of a block; where it listens."""
-    log = home / "server.log"
-    command = [
-        *(sys.executable, "-m", "ratatoskr_cli", "serve", "--config", str(home / "server.toml")),
-        *("--port", "0", "--db", str(database), "--json"),
-    ]
-    with log.open("wb") as errors:
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=errors)
-    assert process.stdout is not None
-    try:
-        line = await asyncio.wait_for(process.stdout.readline(), START_SECONDS)
-        if not line:
-            raise CheckFailed(f"the sandbox did not start: {_last_line(log)}")
-        yield json.loads(line)["listening"]
-        process.terminate()
-        if await asyncio.wait_for(process.wait(), STOP_SECONDS):
-            raise CheckFailed(f"the sandbox did not end well: {_last_line(log)}")
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
@@ -20,6 +20,7 @@ from ratatoskr import (
     ReceiptRefused,
     Role,
 )
+from ratatoskr.service import Exchange
 from ratatoskr_cli.client import Target
 from ratatoskr_cli.exits import Failed
 from ratatoskr_cli.receipts import ReceiptFile
@@ -58,7 +59,7 @@ class Customer:
 
     def __init__(self, target: Target, peer: Peer) -> None:
         self._target = target
-        self._peer = peer
+        self.peer = peer
         self.role = "buyer" if target.config.identity.certificate.role is Role.DEVICE else "seller"
         self.account = ""
         """Known from the first statement on."""
@@ -66,26 +67,55 @@ class Customer:
         """How many were verified."""
         self.proof: ReceiptFile
         """The latest of them."""
+        self.said: RatatoskrResponse
+        """What that one proves."""
 
     async def ask(self, kind: Kind[Req, Res], message: Req) -> Res:
         """The answer, proven. Raises CheckFailed, or CallError where there is none."""
         try:
-            exchange = await self._peer.exchange(kind, message)
-            receipt = await self._peer.receipt(exchange)
+            exchange = await self.peer.exchange(kind, message)
         except CallError as error:
-            if error.failure.reason == "TIMEOUT":
-                raise CheckFailed(
-                    f"{error.failure.message}: the server hangs, or bytes were held back or changed on the way"
-                ) from None
-            if error.failure.reason not in Fault.__members__:
-                raise
-            raise CheckFailed(broken(await self._peer.close(drain=False))) from None
-        except ReceiptRefused:
-            raise CheckFailed(broken(await self._peer.close(drain=False))) from None
-        response = self.verify(ReceiptFile(receipt, (self._peer.peer.certificate,)))
-        check(receipt.session_id == self._peer.session_id, "the receipt is of another session")
-        check(kind.response.FromString(response.payload) == exchange.message, "the receipt is for another answer")
+            await self._blame(error)
+            raise
+        await self._prove(exchange)
         return exchange.message
+
+    async def items(
+        self, kind: Kind[Req, Res], message: Req, *, credit: int | None = None
+    ) -> AsyncGenerator[Res, None]:
+        """The items of a stream as they come. After the last each of them is proven. Raises as :meth:`ask` does."""
+        items: list[Exchange[Res]] = []
+        try:
+            async with self.peer.stream(kind, message, credit=credit) as stream:
+                async for item in stream:
+                    assert stream.evidence is not None
+                    items.append(Exchange(item, kind, replayed=False, evidence=stream.evidence))
+                    yield item
+        except CallError as error:
+            await self._blame(error)
+            raise
+        for each in items:
+            await self._prove(each)
+
+    async def _blame(self, error: CallError) -> None:
+        """Raise CheckFailed where a call failed because of what is between the two ends."""
+        if error.failure.reason == "TIMEOUT":
+            raise CheckFailed(
+                f"{error.failure.message}: the server hangs, or bytes were held back or changed on the way"
+            ) from None
+        if error.failure.reason in Fault.__members__:
+            raise CheckFailed(broken(await self.peer.close(drain=False))) from None
+
+    async def _prove(self, exchange: Exchange[Any]) -> None:
+        """Verify the receipt of an answer, as soon as there is one."""
+        try:
+            receipt = await self.peer.receipt(exchange)
+        except ReceiptRefused:
+            raise CheckFailed(broken(await self.peer.close(drain=False))) from None
+        response = self.verify(ReceiptFile(receipt, (self.peer.peer.certificate,)))
+        check(receipt.session_id == self.peer.session_id, "the receipt is of another session")
+        said = exchange.kind.response.FromString(response.payload)
+        check(said == exchange.message, "the receipt is for another answer")
 
     def verify(self, proof: ReceiptFile) -> RatatoskrResponse:
         """What a receipt proves that the server said to this customer. Raises CheckFailed where it proves nothing."""
@@ -100,7 +130,7 @@ class Customer:
         if not isinstance(message, RatatoskrResponse):
             raise CheckFailed("the receipt is of a request, not of an answer")
         self.receipts += 1
-        self.proof = copy
+        self.proof, self.said = copy, message
         return message
 
     async def standing(self) -> Standing:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
-from ratatoskr_cli.screen import Screen, printable, to_json
+from ratatoskr_cli.screen import Pace, Screen, printable, to_json
 
-_WHAT, _OUTCOME = 39, 25
+_WHAT, _OUTCOME = 40, 24
+_BLINK = 0.02
+"""Seconds that a terminal shows how far a step is, at least."""
 
 
 class Report:
@@ -17,9 +20,12 @@ class Report:
         self._as_json = as_json
         self.steps = 0
         self._current = "begin"
+        self._began = 0.0
+        self._pace = Pace(_BLINK)
 
     def begin(self, url: str, *facts: str) -> None:
-        """Where it happens."""
+        """Where it happens, from now on."""
+        self._began = time.monotonic()
         if self._as_json:
             self._screen.line(to_json({"demo": url, "facts": facts}))
             return
@@ -32,6 +38,17 @@ class Report:
     def doing(self, what: str) -> None:
         """Name the next step; a failure names it too."""
         self._current = what
+        self._pace = Pace(_BLINK)
+        self._show("")
+
+    def progress(self, how_far: str) -> None:
+        """How far the step is that was named last; for terminals only, and not more often than they show it."""
+        if self._pace.due():
+            self._show(how_far)
+
+    def _show(self, how_far: str) -> None:
+        if not self._as_json:
+            self._screen.draft((" · ", "dim"), f"{self._current:<{_WHAT}}", (printable(how_far), "dim"))
 
     def step(self, outcome: str, *verified: str) -> None:
         """The step that was named last is done, and all of this was verified."""
@@ -55,8 +72,9 @@ class Report:
             return
         self._screen.line((" ✗ ", "bold red"), f"{self._current:<{_WHAT}}", ("failed", "bold red"))
 
-    def end(self, receipts: int, elapsed: float) -> None:
+    def end(self, receipts: int) -> None:
         """All steps are done."""
+        elapsed = time.monotonic() - self._began
         if self._as_json:
             summary = {"ok": True, "steps": self.steps, "receipts": receipts, "seconds": round(elapsed, 3)}
             self._screen.line(to_json(summary))

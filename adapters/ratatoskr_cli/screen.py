@@ -6,10 +6,14 @@ import asyncio
 import json
 import sys
 import time
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
+
+Part: TypeAlias = str | tuple[str, str]
+"""Of a line: a text, or a text and its style such as ``"bold green"``."""
 
 
 def printable(text: str) -> str:
@@ -22,20 +26,71 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
     return json.dumps(value, indent=indent)
 
 
+class Draft:
+    """A line on a terminal that is taken back before anything else is written there; nothing where none is there."""
+
+    def __init__(self, console: Console | None) -> None:
+        self._console = None if console is None or console.is_dumb_terminal else console
+        self._shown = False
+
+    def show(self, *parts: Part) -> None:
+        """Write it, in the place of the last one."""
+        self.take_back()
+        if self._console is not None:
+            self._console.print(_text(parts), end="", no_wrap=True, overflow="crop", crop=True)
+            self._shown = True
+
+    def take_back(self) -> None:
+        """Make room for something else."""
+        if self._console is None or not self._shown:
+            return
+        from rich.control import Control  # noqa: PLC0415 - only where there is a terminal
+        from rich.segment import ControlType  # noqa: PLC0415
+
+        self._console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
+        self._shown = False
+
+    def keep(self) -> None:
+        """Leave it there, and go on below."""
+        if self._console is not None and self._shown:
+            self._console.print()
+            self._shown = False
+
+
+class Pace:
+    """Whether something may be shown again, so many seconds after the last time: showing takes time too."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._next = 0.0
+
+    def due(self) -> bool:
+        """True where it is time; it is taken as shown then."""
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self._seconds
+        return True
+
+
 class Screen:
     """Standard output."""
 
     def __init__(self) -> None:
         self._console = _console(sys.stdout)
+        self._draft = Draft(self._console)
 
-    def line(self, *parts: str | tuple[str, str]) -> None:
-        """One line; a part is a text, or a text and its style such as ``"bold green"``."""
+    def line(self, *parts: Part) -> None:
+        """One line."""
+        self._draft.take_back()
         if self._console is None:
             print("".join(part if isinstance(part, str) else part[0] for part in parts), flush=True)
-            return
-        from rich.text import Text  # noqa: PLC0415 - only where there is a terminal
+        else:
+            self._console.print(_text(parts), soft_wrap=True)
 
-        self._console.print(Text.assemble(*parts), soft_wrap=True)
+    def draft(self, *parts: Part) -> None:
+        """A line that stands until the next one comes; for terminals only."""
+        self._draft.show(*parts)
 
     def json(self, value: Any) -> None:
         """A value in several lines, coloured for people."""
@@ -47,35 +102,25 @@ class Screen:
 
 
 class Progress:
-    """A line on standard error that is written over and over; nothing where no terminal is there."""
-
-    EVERY_SECONDS = 0.1
+    """How far something is, in a line on standard error, where that is a terminal."""
 
     def __init__(self) -> None:
-        console = _console(sys.stderr)
-        self._console = None if console is None or console.is_dumb_terminal else console
-        self._next = 0.0
-        self._shown = False
+        self._draft = Draft(_console(sys.stderr))
+        self._pace = Pace(0.1)
 
     def show(self, text: str) -> None:
-        """How far it is, unless that was said a moment ago."""
-        now = time.monotonic()
-        if self._console is not None and now >= self._next:
-            self.clear()
-            self._console.print(printable(text), style="dim", end="", soft_wrap=True)
-            self._next, self._shown = now + self.EVERY_SECONDS, True
+        """Show it, unless something was shown a moment ago."""
+        if self._pace.due():
+            self._draft.show((printable(text), "dim"))
 
     def clear(self) -> None:
         """Make room for a line of something else."""
-        if self._console is not None and self._shown:
-            erase(self._console)
-            self._shown = False
+        self._draft.take_back()
 
     def end(self, text: str) -> None:
-        """Leave a last line."""
-        self.clear()
-        if self._console is not None:
-            self._console.print(printable(text), style="dim", soft_wrap=True)
+        """Show it, and leave it there."""
+        self._draft.show((printable(text), "dim"))
+        self._draft.keep()
 
 
 async def room() -> None:
@@ -94,12 +139,10 @@ async def room() -> None:
         loop.remove_writer(output)
 
 
-def erase(console: Console) -> None:
-    """Take the line back that the cursor stands on."""
-    from rich.control import Control  # noqa: PLC0415 - only where there is a terminal
-    from rich.segment import ControlType  # noqa: PLC0415
+def _text(parts: tuple[Part, ...]) -> Text:
+    from rich.text import Text  # noqa: PLC0415 - only where there is a terminal
 
-    console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
+    return Text.assemble(*parts)
 
 
 def _console(stream: IO[str]) -> Console | None:

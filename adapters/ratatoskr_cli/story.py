@@ -1,4 +1,4 @@
-"""What happens in the demo: a sale, the same payment asked again, a refund; and everything is checked.
+"""What happens in the demo: a sale, calls that are cancelled or asked again, a refund; and everything is checked.
 
 Balances come from sealed statements of both parties, and where the sandbox's file is at hand from its books too.
 """
@@ -11,14 +11,17 @@ import os
 import sys
 import tempfile
 import time
+from contextlib import aclosing
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import Message
 
 from ratatoskr import (
+    MARKETPLACE_BROWSE,
     MARKETPLACE_ORDER,
     MARKETPLACE_PUBLISH,
     MARKETPLACE_SEARCH,
@@ -37,14 +40,21 @@ from ratatoskr_cli.payloads import payload_to_json
 from ratatoskr_cli.proof import ZERO, CheckFailed, Customer, Standing, check, connected
 from ratatoskr_cli.receipts import ReceiptFile
 from ratatoskr_cli.report import Report
-from ratatoskr_sandbox import Amount, audit, balance_of, reading
+from ratatoskr_sandbox import SANDBOX_ACTIVITY, Amount, GetActivity, audit, balance_of, reading
 
+LAMPS = 40
+CHOSEN = 17
+"""The number of the lamp that the device buys."""
 PRICE = Amount("EUR", 39_00)
+"""What it costs; each lamp costs 1.00 more than the one before."""
+ENOUGH = 3
+"""So many lamps the device looks at before it leaves."""
+CREDIT = 8
+"""So many it lets come at first: more only when it has looked at half of them."""
 PIECES = 2
 TOTAL = Amount("EUR", PIECES * PRICE.minor)
 MORE = Amount("EUR", TOTAL.minor + 1_00)
 STOCK = 10
-OFFER = "demo-lamp"
 RESTART_SECONDS = 30.0
 
 
@@ -81,8 +91,12 @@ class Story:
         async with connected(self._provider) as provider:
             async with connected(self._device) as device:
                 self._report.step("encrypted", "certificates and signatures, both ways")
-                order = await self._sell(device, provider)
+                provider_id = await self._open_shop(provider)
+                await self._browse(device, provider_id)
+                await self._leave_early(device, provider, provider_id)
+                order = await self._order(device, await self._search(device, provider_id))
                 paid = await self._pay(device, provider, order)
+                await self._capture(device, provider, paid)
             async with connected(self._device) as restarted:
                 await self._pay_again(restarted, provider, paid)
                 await self._pay_more(restarted, provider, paid)
@@ -91,10 +105,9 @@ class Story:
                 await self._close_the_books(restarted, provider)
         self.receipts = device.receipts + restarted.receipts + provider.receipts
 
-    async def _sell(self, device: Customer, provider: Customer) -> v1.OrderPlaced:
-        """From a registration to an order."""
-        report = self._report
-        report.doing(f"{self._seller} registers")
+    async def _open_shop(self, provider: Customer) -> str:
+        """Register, and publish offers, all of them at the same time; the provider's id."""
+        self._report.doing(f"{self._seller} registers")
         extract = b"An extract of the register of companies."
         registration = v1.RegisterProvider(
             registration_id=f"demo-{self._run}",
@@ -113,42 +126,84 @@ class Story:
         )
         registered = await provider.ask(PROVIDER_REGISTER, registration)
         check(registered.status == v1.PROVIDER_STATUS_ACTIVE, "the registration is not active")
-        report.step(registered.provider_id, "receipt")
+        self._report.step(registered.provider_id, "receipt")
 
-        report.doing(f"{self._seller} publishes a lamp")
-        await provider.ask(
-            MARKETPLACE_PUBLISH,
-            v1.PublishOffer(
-                publication_id=f"demo-{self._run}",
-                offer_id=OFFER,
-                title="Demo lamp",
-                description="It shines for the length of a demo.",
-                category="light",
-                price=PRICE.to_money(),
-                stock=STOCK,
-            ),
+        self._report.doing(f"{self._seller} publishes {LAMPS} lamps")
+        published = count(1)
+
+        async def publish(number: int) -> None:
+            await provider.ask(MARKETPLACE_PUBLISH, self._lamp(number))
+            self._report.progress(f"{next(published)} of {LAMPS}")
+
+        await asyncio.gather(*map(publish, range(1, LAMPS + 1)))
+        self._report.step(f"{LAMPS} calls at once", f"{LAMPS} receipts")
+        return registered.provider_id
+
+    def _lamp(self, number: int) -> v1.PublishOffer:
+        return v1.PublishOffer(
+            publication_id=f"demo-{self._run}-{number}",
+            offer_id=f"demo-lamp-{number}",
+            title=f"Demo lamp {number}",
+            description="It shines for the length of a demo.",
+            category="light",
+            price=Amount("EUR", PRICE.minor + (number - CHOSEN) * 100).to_money(),
+            stock=STOCK,
         )
-        report.step(str(PRICE), "receipt")
 
-        report.doing(f'{self._buyer} searches "demo lamp"')
-        search = v1.Search(query="demo lamp", filters=[_only(registered.provider_id)])
-        found = await device.ask(MARKETPLACE_SEARCH, search)
-        check([each.offer_id for each in found.offers] == [OFFER], "the search did not find the offer")
-        report.step(f"found, {found.offers[0].stock} in stock", "receipt, sealed after delivery")
+    async def _browse(self, device: Customer, provider_id: str) -> None:
+        """All lamps, as the items of a stream."""
+        self._report.doing(f"{self._buyer} browses {LAMPS} lamps")
+        began = ended = time.monotonic()
+        browse = v1.Browse(query="demo lamp", filters=[_only(provider_id)])
+        found: list[str] = []
+        async with aclosing(device.items(MARKETPLACE_BROWSE, browse)) as items:
+            async for item in items:
+                found.append(item.offer.offer_id)
+                check((item.found, item.total) == (len(found), LAMPS), f"a lamp is number {item.found} of {item.total}")
+                ended = time.monotonic()
+                self._report.progress(f"{item.found} of {item.total}")
+        lamps = {f"demo-lamp-{number}" for number in range(1, LAMPS + 1)}
+        check(len(found) == LAMPS and set(found) == lamps, "the browse did not find every lamp once")
+        self._report.step(f"streamed in {(ended - began) * 1000:.0f} ms", f"{LAMPS} receipts, sealed after delivery")
 
+    async def _leave_early(self, device: Customer, provider: Customer, provider_id: str) -> None:
+        """The beginning of the same stream; the server's word that it stopped then."""
+        self._report.doing(f"{self._buyer} leaves after {ENOUGH} of {LAMPS}")
+        browse = v1.Browse(query="demo lamp", filters=[_only(provider_id)])
+        async with device.peer.stream(MARKETPLACE_BROWSE, browse, credit=CREDIT) as items:
+            for _ in range(ENOUGH):
+                await anext(items)
+        # What both have before they do business. When the answers are here, the cancel is long there.
         self._before = await device.standing(), await provider.standing()
-        report.doing(f"{self._buyer} orders {PIECES}")
-        line = v1.OrderLine(offer_id=OFFER, quantity=PIECES, unit_price=found.offers[0].price)
+        activity = await device.ask(SANDBOX_ACTIVITY, GetActivity())
+        check(not activity.browses_running, "the server still works on a browse that was cancelled")
+        check(
+            ENOUGH <= activity.latest_sent < activity.latest_total == LAMPS,
+            f"the server sent {activity.latest_sent} of {activity.latest_total} to somebody who left after {ENOUGH}",
+        )
+        self._report.step(f"server stopped at {activity.latest_sent}", "receipt, its handler has ended")
+
+    async def _search(self, device: Customer, provider_id: str) -> v1.Offer:
+        self._report.doing(f'{self._buyer} searches "demo lamp {CHOSEN}"')
+        search = v1.Search(query=f"demo lamp {CHOSEN}", filters=[_only(provider_id)])
+        found = await device.ask(MARKETPLACE_SEARCH, search)
+        ids = [each.offer_id for each in found.offers]
+        check(ids == [f"demo-lamp-{CHOSEN}"], f"the search found {ids or 'nothing'}")
+        self._report.step(f"{PRICE}, {found.offers[0].stock} in stock", "receipt, sealed after delivery")
+        return found.offers[0]
+
+    async def _order(self, device: Customer, offer: v1.Offer) -> v1.OrderPlaced:
+        self._report.doing(f"{self._buyer} orders {PIECES}")
+        line = v1.OrderLine(offer_id=offer.offer_id, quantity=PIECES, unit_price=offer.price)
         order = await device.ask(
             MARKETPLACE_ORDER,
-            v1.PlaceOrder(order_id=f"demo-{self._run}", provider_id=registered.provider_id, lines=[line]),
+            v1.PlaceOrder(order_id=f"demo-{self._run}", provider_id=offer.provider_id, lines=[line]),
         )
         check(order.total == TOTAL.to_money(), "the order does not cost what its lines cost")
-        report.step(order.order_number, f"receipt, total {TOTAL}")
+        self._report.step(order.order_number, f"receipt, total {TOTAL}")
         return order
 
     async def _pay(self, device: Customer, provider: Customer, order: v1.OrderPlaced) -> Paid:
-        """Authorize and capture."""
         self._report.doing(f"{self._buyer} authorizes {TOTAL}")
         request = v1.AuthorizePayment(
             end_to_end_id=f"demo-{self._run}",
@@ -162,14 +217,22 @@ class Story:
         paid = Paid(request, answer, device.proof)
         balances = await self._balances(device, provider, held=TOTAL)
         self._report.step(answer.payment_id, "receipt", balances)
-
-        self._report.doing(f"{self._buyer} captures it")
-        capture = v1.CapturePayment(
-            capture_id=f"demo-{self._run}", payment_id=answer.payment_id, amount=TOTAL.to_money()
-        )
-        booking = (await device.ask(PAYMENT_CAPTURE, capture)).booking_reference
-        self._report.step(booking, "receipt", await self._balances(device, provider, moved=TOTAL))
         return paid
+
+    async def _capture(self, device: Customer, provider: Customer, paid: Paid) -> None:
+        """Cancel it while it runs, which ends the waiting and not the capture. Asked again, it has happened once."""
+        self._report.doing(f"{self._buyer} captures, cancels, asks again")
+        capture = v1.CapturePayment(
+            capture_id=f"demo-{self._run}", payment_id=paid.answer.payment_id, amount=TOTAL.to_money()
+        )
+        waiting = asyncio.create_task(device.peer.request(PAYMENT_CAPTURE, capture))
+        await device.standing()  # payments begin first: by now the capture has begun
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        captured = await device.ask(PAYMENT_CAPTURE, capture)
+        check(device.said.replayed, "a capture that was cancelled while it ran did not go on")
+        balances = await self._balances(device, provider, moved=TOTAL)
+        self._report.step(f"{captured.booking_reference}, replayed", "receipt", balances)
 
     async def _pay_again(self, device: Customer, provider: Customer, paid: Paid) -> None:
         """The same payment from another process, which knows nothing of this one."""

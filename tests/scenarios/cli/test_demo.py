@@ -3,9 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios.cli.shell import Flip, Sandbox, ok, run
+from ratatoskr_cli import demo
+from tests.scenarios.cli.shell import Flip, Sandbox, inside, ok, run
+from tests.scenarios.cli.terminal import ERASE, on_a_terminal
 
-STEPS = 12
+STEPS = 15
+WHAT = 40
+"""The width of a step's name."""
 
 
 def through(proxy_url: str, home: Path) -> tuple[object, ...]:
@@ -16,9 +20,17 @@ def test_a_stranger_watches_a_sale() -> None:
     shown = ok("demo").out
     assert shown.count(" ✓ ") == STEPS
     assert "✗" not in shown
-    for words in ("replayed", "refused: CONFLICT", "buyer 922.00, seller 78.00 EUR", "audited row by row"):
+    for words in (
+        "40 receipts, sealed after delivery",
+        "server stopped at 8",
+        "replayed",
+        "refused: CONFLICT",
+        "buyer 922.00, seller 78.00 EUR",
+        "audited row by row",
+        "3 of 3 offers, 3 receipts, a new call refused, clean end",
+    ):
         assert words in shown
-    assert re.search(r"\d\d receipts verified offline", shown)
+    assert re.search(r"1\d\d receipts verified offline", shown)
     assert "\x1b" not in shown
     assert max(map(len, shown.splitlines())) < 130
 
@@ -30,7 +42,7 @@ def test_a_program_reads_a_line_for_each_step() -> None:
     assert all(step["ok"] and step["verified"] for step in steps)
     assert end["ok"]
     assert end["steps"] == STEPS
-    assert end["receipts"] >= 20
+    assert end["receipts"] >= 100
 
 
 def test_the_client_part_alone_as_often_as_you_like(served: Sandbox) -> None:
@@ -67,6 +79,22 @@ def test_a_changed_bit_is_told_to_programs_too(served: Sandbox) -> None:
     last = ended.lines[-1]
     assert not last["ok"]
     assert "on the way" in last["error"]
+
+
+def test_a_demo_that_takes_too_long_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "PATIENCE_SECONDS", 0.01)
+    inside("demo").failed(1, "demo failed: it took too long")
+
+
+def test_a_terminal_shows_the_step_that_is_under_way_and_how_far_it_is() -> None:
+    steps = [line.split(ERASE) for line in on_a_terminal("demo") if " ✓ " in line]
+    assert len(steps) == STEPS
+    for *drafts, done in steps:
+        assert done.startswith(" ✓ ")
+        assert {draft[: len(" · ") + WHAT] for draft in drafts} == {done[: len(" ✓ ") + WHAT].replace("✓", "·")}
+    (browse,) = (drafts for *drafts, done in steps if "browses" in done)
+    progress = [draft[len(" · ") + WHAT :] for draft in browse]
+    assert progress[:2] == ["", "1 of 40"]
 
 
 def test_nobody_is_there(dev: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import pytest
 from google.protobuf.message import Message
 
-from ratatoskr import PAYMENT_CAPTURE, RatatoskrError, Receipt, v1
+from ratatoskr import MARKETPLACE_BROWSE, PAYMENT_CAPTURE, RatatoskrError, Receipt, Role, v1
 from ratatoskr.service import Call, Next, Router
 from ratatoskr_cli.client import KINDS, target_of
 from ratatoskr_cli.payloads import payload_to_json
@@ -25,7 +25,7 @@ from ratatoskr_cli.receipts import ReceiptFile
 from ratatoskr_cli.report import Report
 from ratatoskr_cli.story import Paid, Story
 from ratatoskr_files import Config, DevFiles, dev_init
-from ratatoskr_sandbox import Amount, Statement, sandbox_router
+from ratatoskr_sandbox import Activity, Amount, Statement, sandbox_router
 from ratatoskr_stores import SqliteStore
 from ratatoskr_websockets import Peer, serve
 
@@ -67,7 +67,7 @@ def run(awaitable: Any) -> Any:
 
 
 def test_an_honest_platform_passes(tmp_path: Path) -> None:
-    assert run(tell(tmp_path, None)).count(" ✓ ") == 12
+    assert run(tell(tmp_path, None)).count(" ✓ ") == 14
 
 
 async def one_cent_more(store: SqliteStore, call: Call, message: Message, call_next: Next) -> Message:
@@ -101,9 +101,22 @@ async def a_capture_that_moves_nothing(store: SqliteStore, call: Call, message: 
 
 async def a_store_that_forgets(store: SqliteStore, call: Call, message: Message, call_next: Next) -> Message:
     answer = await call_next(message)
-    if isinstance(answer, Statement):
-        await store.run(lambda db: db.execute("DELETE FROM ratatoskr_once"))
+    if isinstance(answer, Statement) and call.peer.role is Role.PROVIDER:
+        await store.run(partial(_execute, "DELETE FROM ratatoskr_once"))
     return answer
+
+
+async def a_store_that_forgets_at_once(store: SqliteStore, call: Call, message: Message, call_next: Next) -> Message:
+    answer = await call_next(message)
+    if isinstance(answer, Statement):
+        await store.run(partial(_execute, "DELETE FROM ratatoskr_once"))
+    return answer
+
+
+async def a_capture_that_runs_again(store: SqliteStore, call: Call, message: Message, call_next: Next) -> Message:
+    if call.kind == PAYMENT_CAPTURE:
+        return await a_capture_that_moves_nothing(store, call, message, call_next)
+    return await a_store_that_forgets_at_once(store, call, message, call_next)
 
 
 def _execute(statement: str, db: sqlite3.Connection) -> None:
@@ -130,6 +143,39 @@ async def an_order_that_costs_more(store: SqliteStore, call: Call, message: Mess
     return answer
 
 
+async def a_browse_that_goes_on(store: SqliteStore, call: Call, message: Message, call_next: Next) -> Message:
+    if call.kind != MARKETPLACE_BROWSE:
+        return await call_next(message)
+    return await asyncio.shield(asyncio.ensure_future(call_next(message)))
+
+
+async def a_browse_that_sent_everything(store: SqliteStore, call: Call, message: Message, call_next: Next) -> Message:
+    answer = await call_next(message)
+    if isinstance(answer, Activity):
+        answer.latest_sent = answer.latest_total
+    return answer
+
+
+async def a_browse_of_something_else(store: SqliteStore, call: Call, message: Message, call_next: Next) -> Message:
+    if isinstance(message, v1.Browse):
+        message.query = "demo lamp 1"
+    return await call_next(message)
+
+
+async def a_lamp_under_another_name(store: SqliteStore, call: Call, message: Message, call_next: Next) -> Message:
+    if isinstance(message, v1.Browse):
+        again = "UPDATE offers SET offer_id = 'demo-lamp-08' WHERE offer_id = 'demo-lamp-8'"
+        await store.run(partial(_execute, again))
+    return await call_next(message)
+
+
+async def a_search_that_finds_another(store: SqliteStore, call: Call, message: Message, call_next: Next) -> Message:
+    answer = await call_next(message)
+    if isinstance(answer, v1.SearchResult):
+        answer.offers[0].offer_id = "demo-lamp-1"
+    return answer
+
+
 async def a_search_without_end(store: SqliteStore, call: Call, message: Message, call_next: Next) -> Message:
     if isinstance(message, v1.Search):
         await asyncio.Event().wait()
@@ -143,6 +189,13 @@ async def a_search_without_end(store: SqliteStore, call: Call, message: Message,
         (sums_that_are_not_zero, "the ledger sums to 0.00 EUR, 1.00 EUR, not to zero"),
         (a_capture_that_moves_nothing, r"has 1,000\.00 \(78\.00 held\); it should have 922\.00"),
         (a_store_that_forgets, "the restarted client failed: PAYMENT_AUTHORIZE: ORDER_PAID"),
+        (a_store_that_forgets_at_once, "P-000001 is captured already"),
+        (a_capture_that_runs_again, "a capture that was cancelled while it ran did not go on"),
+        (a_browse_that_goes_on, "the server still works on a browse that was cancelled"),
+        (a_browse_that_sent_everything, "the server sent 40 of 40 to somebody who left after 3"),
+        (a_browse_of_something_else, "a lamp is number 1 of 13"),
+        (a_lamp_under_another_name, "the browse did not find every lamp once"),
+        (a_search_that_finds_another, "the search found .'demo-lamp-1'."),
         (an_order_that_costs_more, "the order does not cost what its lines cost"),
         (
             books_that_were_cooked,

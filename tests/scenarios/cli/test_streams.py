@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 from ratatoskr import Limits
 from tests.scenarios.cli.browsing import EVERYTHING, OFFERS, activity, command, reading
 from tests.scenarios.cli.shell import SECONDS, Sandbox
+from tests.scenarios.cli.terminal import ENVIRONMENT, ERASE, shown_on, terminal
 
 
 def test_an_item_is_a_line(shop: Sandbox) -> None:
@@ -115,31 +113,6 @@ def test_a_reader_who_has_seen_enough_cancels_the_call(shop: Sandbox) -> None:
 def left_uncleanly(shop: Sandbox) -> list[str]:
     log = (shop.home / "server.log").read_text(encoding="utf-8")
     return [line for line in log.splitlines() if " closed: " in line and " CLEAN " not in line]
-
-
-@contextmanager
-def terminal() -> Generator[tuple[int, int]]:
-    """Both ends of a terminal."""
-    ours, theirs = pty.openpty()
-    try:
-        yield ours, theirs
-    finally:
-        os.close(ours)
-
-
-def shown_on(ours: int) -> str:
-    """All that is written to a terminal, until nobody writes to it any more."""
-    shown = b""
-    try:
-        while data := os.read(ours, 65536):
-            shown += data
-    except OSError:  # how a terminal ends
-        pass
-    return shown.decode()
-
-
-ENVIRONMENT = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
-ERASE = "\r\x1b[2K"
 
 
 def test_a_terminal_shows_how_far_it_is(shop: Sandbox) -> None:
