@@ -57,10 +57,13 @@ class Draining:
     clients: int
     """Those who were connected."""
 
-    def __str__(self) -> str:
-        if not self.clients:
-            return "nobody is connected"
-        return f"{_counted(self.clients, 'client')}, {_counted(self.open, 'open call')}"
+    def plan(self, seconds: float) -> str:
+        """What it does now, with so much time for that."""
+        clients = _counted(self.clients, "client")
+        if self.open:
+            calls = _counted(self.open, "open call")
+            return f"waiting up to {seconds:g} s for {calls} of {clients}; a second signal waits for nobody"
+        return f"saying goodbye to {clients}" if self.clients else "nobody is connected"
 
 
 @dataclass(frozen=True, slots=True)

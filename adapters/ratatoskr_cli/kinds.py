@@ -43,7 +43,7 @@ def _kinds(arguments: argparse.Namespace) -> int:
             screen.line(f"    ratatoskr call {kind.name} '{to_json(example_of(kind.request.DESCRIPTOR))}' \\")
             screen.line("        --config dev/device.toml")
         else:
-            screen.line(("  asks     ", "dim"), fields_text(kind.request.DESCRIPTOR))
+            screen.line(("  asks     ", "dim"), fields_text(kind.request.DESCRIPTOR) or "nothing")
             screen.line(("  streams  " if kind.stream else "  answers  ", "dim"), fields_text(kind.response.DESCRIPTOR))
     return Exit.DONE
 

@@ -84,7 +84,9 @@ class Screen:
         """One line."""
         self._draft.take_back()
         if self._console is None:
-            print("".join(part if isinstance(part, str) else part[0] for part in parts), flush=True)
+            # One write, also where output is not buffered: what others say must not come in between.
+            sys.stdout.write("".join(part if isinstance(part, str) else part[0] for part in parts) + "\n")
+            sys.stdout.flush()
         else:
             self._console.print(_text(parts), soft_wrap=True)
 

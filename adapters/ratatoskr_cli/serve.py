@@ -122,8 +122,7 @@ def _say_draining(seconds: float, draining: Draining, *, as_json: bool) -> None:
         shown = {"draining": draining.signal, "open": draining.open, "clients": draining.clients}
         Screen().line(to_json(shown))
     else:
-        patience = f": up to {seconds:g} s for them, a second signal waits for nobody" if draining.clients else ""
-        Screen().line(f"{draining.signal}, {draining}{patience}")
+        Screen().line(f"{draining.signal}: {draining.plan(seconds)}")
 
 
 def _say_end(drained: Drained, *, as_json: bool) -> None:

@@ -19,7 +19,7 @@ case "$*" in
     *" build "* | build*) echo "step 3 went wrong"; exit "${BUILD:-0}" ;;
     *" ps") exit "${COMPOSE:-0}" ;;
     *" run --rm "*) echo "the service speaks"; eval "${SERVICE:-true}" ;;
-    *" logs "*) echo "${LOGS:-the sandbox's log}" ;;
+    *" logs "*) echo "${LOGS:-the sandbox's log: Stopped after 0.0 s}" ;;
 esac
 """
 
@@ -152,6 +152,15 @@ def test_a_failing_demo_shows_what_the_sandbox_said(tmp_path: Path) -> None:
     assert "the sandbox's log" in Machine(tmp_path, "docker").run("demo", SERVICE="false").stderr
 
 
+def test_a_sandbox_that_does_not_drain_when_it_is_stopped_fails_the_demo(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "docker")
+    assert "docker/run: the sandbox: Stopped after 0.0 s\n" in machine.run("demo").stderr
+    assert machine.calls(" stop yggdrasil")
+    killed = machine.run("demo", LOGS="Killed")
+    assert killed.returncode == 1
+    assert "the sandbox was stopped and did not drain\nKilled\n" in killed.stderr
+
+
 def test_a_failing_build_shows_its_log_and_runs_nothing(tmp_path: Path) -> None:
     machine = Machine(tmp_path, "docker")
     result = machine.run("demo", BUILD="1")
@@ -171,7 +180,7 @@ def test_the_whole_test_run_reports_its_stages_and_fails_with_any_part(tmp_path:
     ]
 
 
-FLIPPED = "flipped one bit of what went up"
+FLIPPED = "flipped one bit of what went up\nStopped after 0.0 s"
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ def test_kinds_lists_what_can_be_asked() -> None:
         assert kind.name in shown
     assert "SANDBOX_STATEMENT" in shown
     assert "lines[] {offer_id, quantity, unit_price}" in shown
+    assert "\nSANDBOX_ACTIVITY  1000/2, sealed\n  asks     nothing\n" in shown
 
 
 def test_kinds_shows_which_is_a_stream() -> None:

@@ -120,7 +120,7 @@ def test_people_read_how_it_ended(dev: Path, tmp_path: Path) -> None:
         process.terminate()
         told, end = process.stdout.read().splitlines()
         assert process.wait(30) == 0
-    assert told == "SIGTERM, nobody is connected"
+    assert told == "SIGTERM: nobody is connected"
     assert re.fullmatch(r"Stopped after \d\.\d s: 0 calls completed, nobody was connected", end)
 
 

@@ -17,13 +17,13 @@ from ratatoskr_cli.draining import Drained, Draining, Traffic
     ("calls", "clients", "said"),
     [
         (0, 0, "nobody is connected"),
-        (0, 1, "1 client, 0 open calls"),
-        (1, 2, "2 clients, 1 open call"),
-        (3, 1, "1 client, 3 open calls"),
+        (0, 1, "saying goodbye to 1 client"),
+        (1, 2, "waiting up to 30 s for 1 open call of 2 clients; a second signal waits for nobody"),
+        (3, 1, "waiting up to 30 s for 3 open calls of 1 client; a second signal waits for nobody"),
     ],
 )
 def test_what_is_said_when_the_signal_comes(calls: int, clients: int, said: str) -> None:
-    assert str(Draining("SIGTERM", calls, clients)) == said
+    assert Draining("SIGTERM", calls, clients).plan(30.0) == said
 
 
 @pytest.mark.parametrize(
