@@ -7,8 +7,17 @@ from typing import Any
 import pytest
 
 from ratatoskr import v1
-from ratatoskr.errors import CallError, CallRefused, Disposition, Fail, LocalProtocolError, OutcomeUnknown, Status
-from ratatoskr.events import RequestCancelled, RequestReceived, ResponseReceived, Writable
+from ratatoskr.errors import (
+    CallError,
+    CallRefused,
+    Disposition,
+    Fail,
+    Fault,
+    LocalProtocolError,
+    OutcomeUnknown,
+    Status,
+)
+from ratatoskr.events import Closed, RequestCancelled, RequestReceived, ResponseReceived, Writable
 from ratatoskr.limits import Limits
 from ratatoskr.messages import ReceiptRefused
 from ratatoskr.messages.standard import MARKETPLACE_SEARCH
@@ -73,11 +82,12 @@ def test_who_gives_up_cancels_once() -> None:
     woken = lines.client.woken
     waiting.cancel()
     waiting.cancel()
-    lines.settle()
+    waiting.step()
     assert isinstance(waiting.error, Cancelled)
     assert lines.client.said("cancel") == 1
     assert lines.client.woken == woken + 1
-    assert lines.client.pending == 0
+    assert lines.client.pending == 0, "whether or not the peer ever answers"
+    lines.settle()
     assert len(lines.server.seen(RequestCancelled)) == 1
     assert lines.at_rest()
 
@@ -231,8 +241,8 @@ def test_who_waits_for_a_place_learns_of_the_end() -> None:
         lines.client.start(asked(lines, str(n)))
         lines.settle()
     waiting = lines.client.start(asked(lines))
-    lines.pair.cut()
-    lines.settle()
+    lines.client.calls.handle(Closed(Fault.TRANSPORT_LOST, "", ""))
+    waiting.step()
     assert isinstance(waiting.error, CallRefused)
     assert waiting.error.failure.reason == "TRANSPORT_LOST"
     assert "connect again" in waiting.error.failure.message
