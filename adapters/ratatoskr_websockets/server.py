@@ -29,10 +29,11 @@ from ratatoskr import (
     Failure,
     Opened,
     Status,
+    VerifiedPeer,
 )
 from ratatoskr.service import DEFAULT_RETRIES, Directory, OnceStore, PeerLink, RetryPolicy, Router
 from ratatoskr_websockets.driver import MESSAGE_BYTES
-from ratatoskr_websockets.guard import Gate, GuardedServer
+from ratatoskr_websockets.guard import Gate, GuardedServer, Quota
 from ratatoskr_websockets.host import HTTP_LOGGER, LOGGER, SUBPROTOCOL
 from ratatoskr_websockets.line import Line, Milestone, readable
 from ratatoskr_websockets.peer import Peer
@@ -54,6 +55,7 @@ def serve(
     origins: Sequence[str] | None = None,
     max_pending_handshakes: int = 1000,
     per_address: int = 20,
+    per_identity: int = 100,
     retry: RetryPolicy = DEFAULT_RETRIES,
 ) -> Server:
     """A server for ``async with``; it listens inside the block, and drains at its end.
@@ -62,7 +64,8 @@ def serve(
     ``port``: 0 for any free one, which ``Server.port`` tells. ``ssl``: for wss. ``store``: outcomes of what runs at
     most once, default in memory. ``on_connect``: asked about each client, may look things up for up to
     ``Limits.accept_timeout``. ``origins``: web pages that may connect; others, and all by default, are refused.
-    ``max_pending_handshakes`` and ``per_address`` bound the clients that have not proved yet who they are. ``retry``:
+    ``max_pending_handshakes`` and ``per_address`` bound the clients that have not proved yet who they are,
+    ``per_identity`` the connections of one that has. ``retry``:
     what is made again by itself when the server asks a client and that fails.
     """
     return Server(
@@ -76,6 +79,7 @@ def serve(
         origins=origins,
         max_pending_handshakes=max_pending_handshakes,
         per_address=per_address,
+        per_identity=per_identity,
         retry=retry,
     )
 
@@ -96,6 +100,7 @@ class Server:
         origins: Sequence[str] | None,
         max_pending_handshakes: int,
         per_address: int,
+        per_identity: int,
         retry: RetryPolicy,
     ) -> None:
         self._router = router
@@ -107,6 +112,7 @@ class Server:
         self._on_connect = on_connect
         self._origins = [None, *map(Origin, origins or ())]
         self._gate = Gate(max_pending_handshakes, per_address)
+        self._quota = Quota(per_identity)
         self._lines: set[Line] = set()
         self._retry = retry
         self._peers: dict[PeerLink, Peer] = {}
@@ -215,12 +221,17 @@ class Server:
 
     async def _serve(self, websocket: ServerConnection) -> None:
         deciding: asyncio.Task[None] | None = None
+        known: VerifiedPeer | None = None
 
         def on_milestone(milestone: Milestone) -> None:
-            nonlocal deciding
+            nonlocal deciding, known
             match milestone:
-                case ConnectionRequested():
-                    deciding = asyncio.create_task(self._decide(line, milestone))
+                case ConnectionRequested(peer):
+                    if self._quota.enter(peer):
+                        known = peer
+                        deciding = asyncio.create_task(self._decide(line, milestone))
+                    else:
+                        line.reject(_TOO_MANY)
                 case Opened():
                     self._gate.leave(websocket)
                     self._peers[line.calls] = Peer(line)
@@ -230,6 +241,8 @@ class Server:
                         self._directory.leave(line.calls)
                     if deciding is not None:
                         deciding.cancel()
+                    if known is not None:
+                        self._quota.leave(known)
 
         line = Line(Connection.server(self._config), websocket, self._workshop, on_milestone)
         self._lines.add(line)
@@ -251,6 +264,12 @@ class Server:
             line.accept()
 
 
+_TOO_MANY = Failure(
+    Status.RESOURCE_EXHAUSTED,
+    "TOO_MANY_CONNECTIONS",
+    "this identity has as many connections as it may: end one of them",
+    Disposition.NOT_PROCESSED,
+)
 _NO_DECISION = Failure(
     Status.INTERNAL, "INTERNAL", "the server could not decide about this connection", Disposition.NOT_PROCESSED
 )

@@ -8,6 +8,7 @@ import re
 import ssl
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 
 import pytest
 from websockets.asyncio.client import ClientConnection
@@ -257,6 +258,25 @@ async def test_pending_handshakes_are_bounded_for_each_address(world: World, cap
         for websocket in idle:
             await websocket.close()
     assert any("turned away: 127.0.0.1: 3 handshakes are pending, 3 of them from there" in m for m in caplog.messages)
+
+
+@pytest.mark.parametrize(("connected", "admitted"), [(1, True), (2, True), (3, False)])
+async def test_connections_are_bounded_for_each_identity(world: World, connected: int, admitted: bool) -> None:
+    device = world.authority.device("device-9")
+    async with world.serve(per_identity=3) as server, AsyncExitStack() as stack:
+        for _ in range(connected):
+            await stack.enter_async_context(world.connect(server, world.client_config(device)))
+        if admitted:
+            await stack.enter_async_context(world.connect(server, world.client_config(device)))
+            return
+        failed = await refused(world, server, world.client_config(device))
+        assert failed.failure is not None
+        assert failed.failure.reason == "TOO_MANY_CONNECTIONS"
+        async with world.connect(server):
+            pass  # another identity
+        await stack.aclose()
+        async with world.connect(server, world.client_config(device)):
+            pass  # those have ended
 
 
 async def test_a_silent_client_is_cut_after_the_handshake_timeout(world: World) -> None:
