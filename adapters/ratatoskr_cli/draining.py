@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from google.protobuf.message import Message
@@ -96,24 +94,21 @@ class Drained:
 
 async def serve_until_told(server: Server, traffic: Traffic, on_signal: Callable[[Draining], None]) -> Drained:
     """Serve until SIGTERM or SIGINT, then drain. A second signal stops the server without waiting for anybody."""
-    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
-    with _caught(signals.put_nowait):
-        told = await signals.get()
-        began, peers, completed, stopped = time.monotonic(), server.peers, traffic.completed, traffic.stopped
-        draining = asyncio.create_task(server.close())
-        on_signal(Draining(told.name, traffic.open, len(peers)))
-        again = asyncio.create_task(signals.get())
-        await asyncio.wait([draining, again], return_when=asyncio.FIRST_COMPLETED)
-        again.cancel()
-        if not draining.done():
-            await server.close(drain=False)
-        await draining
+    before: list[tuple[Draining, tuple[Peer, ...], float, int, int]] = []
+
+    def begin(told: signal.Signals) -> None:
+        draining = Draining(told.name, traffic.open, len(server.peers))
+        before.append((draining, server.peers, time.monotonic(), traffic.completed, traffic.stopped))
+        on_signal(draining)
+
+    await server.serve_forever(begin)
+    [(draining, peers, began, completed, stopped)] = before
     return Drained(
-        told.name,
+        draining.signal,
         time.monotonic() - began,
         traffic.completed - completed,
         traffic.stopped - stopped,
-        len(peers),
+        draining.clients,
         clean=sum(_fault(peer) is Fault.CLEAN for peer in peers),
         cut=sum(_fault(peer) in _CUT for peer in peers),
     )
@@ -125,19 +120,3 @@ def _fault(peer: Peer) -> Fault | None:
 
 def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-@contextmanager
-def _caught(on_signal: Callable[[signal.Signals], None]) -> Iterator[None]:
-    """Call ``on_signal`` at SIGTERM and SIGINT."""
-    loop = asyncio.get_running_loop()
-    caught = (signal.SIGTERM, signal.SIGINT)
-    with suppress(NotImplementedError):  # Windows: Ctrl-C cancels the main task instead, and the server drains
-        for each in caught:
-            loop.add_signal_handler(each, on_signal, each)
-    try:
-        yield
-    finally:
-        with suppress(NotImplementedError):
-            for each in caught:
-                loop.remove_signal_handler(each)

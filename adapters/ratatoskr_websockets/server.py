@@ -179,14 +179,17 @@ class Server:
         link = self._directory.find(subject, tenant)
         return None if link is None else self._peers[link]
 
-    async def serve_forever(self) -> None:
+    async def serve_forever(self, on_signal: Callable[[signal.Signals], None] | None = None) -> None:
         """Serve until SIGTERM or SIGINT, then drain. A second signal stops it without waiting for anybody.
 
-        For scripts, in the main thread; everywhere else wait for what you like inside the block.
+        ``on_signal`` is told the first one, before anything is closed. For scripts, in the main thread; everywhere else
+        wait for what you like inside the block.
         """
-        signals: asyncio.Queue[None] = asyncio.Queue()
-        with _signals(lambda: signals.put_nowait(None)):
-            await signals.get()
+        signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+        with _signals(signals.put_nowait):
+            told = await signals.get()
+            if on_signal is not None:
+                on_signal(told)
             draining = asyncio.create_task(self.close())
             again = asyncio.create_task(signals.get())
             await asyncio.wait([draining, again], return_when=asyncio.FIRST_COMPLETED)
@@ -283,13 +286,13 @@ def _log_refusal(websocket: ServerConnection, _: Request, response: Response) ->
 
 
 @contextmanager
-def _signals(on_signal: Callable[[], None]) -> Iterator[None]:
+def _signals(on_signal: Callable[[signal.Signals], None]) -> Iterator[None]:
     """Call ``on_signal`` at SIGTERM and SIGINT."""
     loop = asyncio.get_running_loop()
     caught = (signal.SIGTERM, signal.SIGINT)
     with suppress(NotImplementedError):  # Windows: Ctrl-C cancels the main task instead, and the block drains
         for each in caught:
-            loop.add_signal_handler(each, on_signal)
+            loop.add_signal_handler(each, on_signal, each)
     try:
         yield
     finally:
