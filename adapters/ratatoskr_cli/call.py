@@ -77,7 +77,7 @@ def _call(arguments: argparse.Namespace) -> int:
     target = target_of(arguments.config, arguments.url, arguments.server_name)
     logging.getLogger("ratatoskr").addHandler(logging.NullHandler())  # what goes wrong is said below
     if kind.stream:
-        _read(target, kind, message, arguments)
+        _stream(target, kind, message, arguments)
         return Exit.DONE
     outcome = asyncio.run(_ask(target, kind, message, arguments))
     if isinstance(outcome, CallError):
@@ -116,7 +116,7 @@ async def _ask(
             return exchange
 
 
-def _read(target: Target, kind: AnyKind, message: Message, arguments: argparse.Namespace) -> None:
+def _stream(target: Target, kind: AnyKind, message: Message, arguments: argparse.Namespace) -> None:
     """A stream, from its first item to how it ended."""
     lines = Lines(kind, wrapped=arguments.json)
     match asyncio.run(read(target, kind, message, arguments.timeout, lines)):

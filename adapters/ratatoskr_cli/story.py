@@ -170,9 +170,10 @@ class Story:
         """The beginning of the same stream; the server's word that it stopped then."""
         self._report.doing(f"{self._buyer} leaves after {ENOUGH} of {LAMPS}")
         browse = v1.Browse(query="demo lamp", filters=[_only(provider_id)])
-        async with device.peer.stream(MARKETPLACE_BROWSE, browse, credit=CREDIT) as items:
-            for _ in range(ENOUGH):
-                await anext(items)
+        async with aclosing(device.items(MARKETPLACE_BROWSE, browse, credit=CREDIT)) as items:
+            async for item in items:
+                if item.found == ENOUGH:
+                    break
         # What both have before they do business. When the answers are here, the cancel is long there.
         self._before = await device.standing(), await provider.standing()
         activity = await device.ask(SANDBOX_ACTIVITY, GetActivity())
@@ -226,9 +227,11 @@ class Story:
             capture_id=f"demo-{self._run}", payment_id=paid.answer.payment_id, amount=TOTAL.to_money()
         )
         waiting = asyncio.create_task(device.peer.request(PAYMENT_CAPTURE, capture))
-        await device.standing()  # payments begin first: by now the capture has begun
-        waiting.cancel()
-        await asyncio.wait([waiting])
+        try:
+            await device.standing()  # payments begin first: when the answer is here the capture has begun
+        finally:
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
         captured = await device.ask(PAYMENT_CAPTURE, capture)
         check(device.said.replayed, "a capture that was cancelled while it ran did not go on")
         balances = await self._balances(device, provider, moved=TOTAL)

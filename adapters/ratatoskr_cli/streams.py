@@ -72,6 +72,6 @@ async def read(
 
 
 def _total_of(item: Message) -> int:
-    """How many there are, where the items of a kind say so in a field of that name; otherwise 0."""
-    total = getattr(item, "total", 0)
-    return total if isinstance(total, int) else 0
+    """How many there are, where each item says which one of how many it is; otherwise 0."""
+    found, total = getattr(item, "found", None), getattr(item, "total", None)
+    return total if isinstance(found, int) and isinstance(total, int) else 0
