@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 from math import inf
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 
 class Now(NamedTuple):
@@ -30,7 +30,8 @@ class Now(NamedTuple):
 class Timer(Enum):
     """Every deadline of a connection."""
 
-    __hash__ = object.__hash__  # members are singletons; Enum hashes their names, which takes longer
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__  # members are singletons; Enum hashes their names, which takes longer
 
     HANDSHAKE = "the peer's next handshake record"
     ACCEPT = "the application's decision, or the server's answer, about a connection request"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from enum import Enum
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from ratatoskr.channel import RecordType
 from ratatoskr.timers import Timer
@@ -19,7 +20,8 @@ from ratatoskr.timers import Timer
 class State(Enum):
     """Where a connection is."""
 
-    __hash__ = object.__hash__  # members are singletons; Enum hashes their names, which takes longer
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__  # members are singletons; Enum hashes their names, which takes longer
 
     READY = "client: nothing is sent yet"
     GREETED = "client: the first message is sent, the second awaited"

@@ -32,7 +32,7 @@ class Waiter:
     __slots__ = ("outcome", "signal")
 
     def __init__(self, signal: Signal) -> None:
-        self.signal = signal
+        self.signal: Signal = signal
         self.outcome: Exchange[Any] | CallError | None = None
 
 
@@ -42,14 +42,14 @@ class Asker:
     def __init__(
         self, connection: Connection, host: Host, wake: Callable[[], None], limits: Limits, retry: RetryPolicy
     ) -> None:
-        self.connection = connection
-        self.host = host
-        self.wake = wake
-        self.limits = limits
-        self.retries = RetryBudget(retry, host.entropy)
+        self.connection: Connection = connection
+        self.host: Host = host
+        self.wake: Callable[[], None] = wake
+        self.limits: Limits = limits
+        self.retries: RetryBudget = RetryBudget(retry, host.entropy)
         self.pending: PendingCalls[Waiter | Stream[Any]] = PendingCalls()
-        self.turns = Turns(host)
-        self.sealed = Broadcast(host)
+        self.turns: Turns = Turns(host)
+        self.sealed: Broadcast = Broadcast(host)
         self.closed: Closed | None = None
 
     async def exchange(self, kind: Kind[Req, Res], message: Req, **options: Unpack[CallOptions]) -> Exchange[Res]:

@@ -17,12 +17,14 @@ from __future__ import annotations
 
 from enum import Enum
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 
 class Asking(Enum):
     """Where a request of ours is."""
 
-    __hash__ = object.__hash__  # members are singletons; Enum hashes their names, which takes longer
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__  # members are singletons; Enum hashes their names, which takes longer
 
     QUEUED = "it waits for a slot and has no number"
     OPEN = "it is sent; the answer is awaited"
@@ -34,7 +36,8 @@ class Asking(Enum):
 class AskingInput(Enum):
     """What moves a request of ours."""
 
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
 
     NUMBER = "there is a slot"
     ITEM = "an item of a stream comes"
@@ -75,7 +78,8 @@ ASKING = MappingProxyType(
 class Answering(Enum):
     """Where a request of the peer's is."""
 
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
 
     RUNNING = "the application works on it"
     CANCELLED = "nobody waits for an answer any more; the application still owes the end of it"
@@ -86,7 +90,8 @@ class Answering(Enum):
 class AnsweringInput(Enum):
     """What moves a request of the peer's."""
 
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
 
     ITEM = "respond(last=False)"
     ANSWER = "respond() or fail()"
