@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from ratatoskr_websockets import Peer
 
 SECONDS = 20.0
 """Nothing takes that long, unless it never comes."""
+
+
+class Recording(set[Any]):
+    """A set of tasks that counts all that were ever in it."""
+
+    added = 0
+
+    def add(self, task: Any, /) -> None:
+        self.added += 1
+        super().add(task)
 
 
 async def until(condition: Callable[[], object]) -> None:

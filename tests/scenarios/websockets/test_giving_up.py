@@ -12,7 +12,7 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from ratatoskr import CallError, CallRefused, Limits, OutcomeUnknown
 from ratatoskr.service import NO_RETRIES
 from ratatoskr_websockets import Peer
-from tests.scenarios.websockets.rest import at_rest, left, until
+from tests.scenarios.websockets.rest import Recording, at_rest, left, until
 from tests.scenarios.websockets.world import CALL_BACK, COUNT, DOUBLE, ECHO, HOLD, World, echo_router
 
 MANY_CANCELS = Limits(cancels_per_minute=1_000_000, ack_delay=0.001)
@@ -74,6 +74,32 @@ async def test_a_call_that_is_given_up_at_every_turn_of_the_loop_leaves_nothing(
             assert await echo(end) == b"x"
             assert await count(end) == b"12345"
         await at_rest(peer, there)
+
+
+@pytest.mark.parametrize("kind", [HOLD, DOUBLE])
+async def test_a_request_and_its_cancel_in_one_message_begin_no_handler(world: World, kind: Any) -> None:
+    """Two records, read at once: as whoever sends them again and again would like to have it."""
+    async with world.serve() as server, world.connect(server) as peer:
+        websocket: Any = peer._line._driver._websocket
+        send, held = websocket.send, list[bytes]()
+
+        async def hold_two(data: bytes) -> None:
+            held.append(data)
+            if len(held) == 2:
+                websocket.send = send
+                await send(b"".join(held))
+
+        websocket.send = hold_two
+        tasks = server._workshop.host.tasks = Recording()
+        call = asyncio.create_task(peer.request(kind, BytesValue(value=b"k"), key="k" if kind.once else None))
+        await until(lambda: held)
+        call.cancel()
+        await asyncio.wait([call])
+        await at_rest(peer, server.peers[0])
+        assert len(held) == 2
+        assert tasks.added == 0
+        assert not world.arrived.is_set()
+        assert await echo(peer) == b"x"
 
 
 @pytest.mark.parametrize("number", range(0, TURNS, 4))

@@ -14,20 +14,10 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from ratatoskr import PAYMENT_AUTHORIZE, Limits, OutcomeUnknown
 from ratatoskr.service import Call, Next, Router
 from ratatoskr_websockets import Server
-from tests.scenarios.websockets.rest import at_rest, until
+from tests.scenarios.websockets.rest import Recording, at_rest, until
 from tests.scenarios.websockets.world import CALL_BACK, COUNT, DOUBLE, ECHO, HOLD, World, echo_router, payment
 
 EAGER = sys.version_info >= (3, 12)
-
-
-class Recording(set[Any]):
-    """A set of tasks that counts all that were ever in it."""
-
-    added = 0
-
-    def add(self, task: Any, /) -> None:
-        self.added += 1
-        super().add(task)
 
 
 def record(server: Server) -> Recording:
