@@ -38,6 +38,7 @@ def left(peer: Peer) -> dict[str, int]:
         "pending": len(calls._asker.pending),
         "arrived": len(handlers._arrived),
         "running": len(handlers._running),
+        "wishes": len(handlers._wishes),
         "rooms": len(handlers._rooms),
     }
     if peer.closed is None:

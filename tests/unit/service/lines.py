@@ -196,6 +196,7 @@ class Side:
     def handlers(self) -> tuple[int, int, int]:
         """What this end knows of handlers: not begun, running, with a wait for room."""
         handlers = self.calls._handlers
+        assert handlers._wishes.keys() <= handlers._running.keys(), "only what runs is wished to stop"
         return len(handlers._arrived), len(handlers._running), len(handlers._rooms)
 
     @property
