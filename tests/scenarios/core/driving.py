@@ -16,7 +16,9 @@ from ratatoskr.testing.clock import Clock
 from ratatoskr.timers import Now, Timer
 from tests.scenarios.core.bounds import check_bounds
 
-PATIENCE = Limits().heartbeat_interval / 2
+LIMITS = Limits()
+"""Times that no test changes."""
+PATIENCE = LIMITS.heartbeat_interval / 2
 """A poll that comes more than so many seconds late is a stall."""
 MAX_POLLS = 10_000
 """More is a loop without end."""
@@ -65,13 +67,18 @@ class Driver(ABC):
         """What this end writes."""
         self.loan: bytearray | None = None
         """What is left of a write that is under way."""
+        self.lent_at = 0.0
         self.blocks = False
         """Whether writes stay under way until :meth:`write`."""
         self.waits_until = -inf
+        self.chunk: int | None = None
+        """How many bytes :func:`flow` delivers at once; None for all."""
         self.due = inf
         """When the next poll is due: one that comes much later is a stall."""
         self.stalls = 0
         """Stalls that it is yet to be told of."""
+        self.excused = 0.0
+        """Seconds that a deadline of the peer's may have been moved because of them."""
         self.came: Now | None = None
         """When the first bytes came since the last Wait."""
         self.closed: Closed | None = None
@@ -105,10 +112,11 @@ class Driver(ABC):
             case Stalled():
                 assert output.seconds > PATIENCE
                 self.stalls -= 1
+                self.excused += output.seconds + LIMITS.heartbeat_interval
             case Transmit():
                 assert self.loan is None, "one write at a time"
                 assert output.data
-                self.loan = bytearray(output.data)
+                self.loan, self.lent_at = bytearray(output.data), now.mono
                 if not self.blocks:
                     self.write()
             case Disconnect():
@@ -117,6 +125,7 @@ class Driver(ABC):
             case _:
                 assert self.closed is None, f"{output} after Closed"
                 if isinstance(output, Closed):
+                    assert not self.connection._reader.unread, "what came before the end is read"
                     self.closed = output
                 self.on_event(output)
         return True
@@ -169,11 +178,14 @@ class Driver(ABC):
         now, state = self.clock.now, self.connection.state
         assert state is not State.READY
         assert wait.until > now.mono, "a Wait lies ahead"
+        assert self.connection._reader.buffered <= LIMITS.handshake_bytes, "less than a record is held"
         if state is State.CLOSED:
             assert self.closed is not None, "between CLOSED and Closed there is no Wait"
             assert (wait.until, wait.timer) == (inf, None)
         else:
             assert wait.until < inf, f"{state} has no deadline"
+            stalled = self.loan is not None and now.mono > self.lent_at + LIMITS.write_timeout + self.excused
+            assert not stalled or state is State.CLOSING, "a write does not end"
         again = self.connection.poll(now)
         assert isinstance(again, Wait), f"after a Wait, at the same moment: {again}"
         assert again.until == wait.until
@@ -183,30 +195,33 @@ class Driver(ABC):
         self.on_wait()
 
 
-def flow(one: Driver, other: Driver) -> None:
-    """Let everything happen that happens now."""
+def flow(one: Driver, other: Driver, *, writes: bool = True) -> None:
+    """Let everything happen that happens now. Without ``writes``, those that are under way do not end."""
     for _ in range(MAX_POLLS):
         moved = False
         for end in (one, other):
-            end.blocks = False
-            end.write()
-            moved = end.deliver() or moved
+            if writes:
+                end.blocks = False
+                end.write()
+            while end.deliver(end.chunk):
+                moved = True
+                end.polls()
             moved = end.polls() or moved
         if not moved:
             return
     raise AssertionError("the ends do not come to rest")
 
 
-def run(one: Driver, other: Driver, seconds: float) -> None:
+def run(one: Driver, other: Driver, seconds: float, *, writes: bool = True) -> None:
     """Let everything happen that happens within so many seconds."""
     clock = one.clock
     end = clock.now.mono + seconds
     for _ in range(MAX_POLLS):
-        flow(one, other)
+        flow(one, other, writes=writes)
         ahead = min(one.waits_until, other.waits_until)
         if ahead > end:
             clock.advance(max(0.0, end - clock.now.mono))
-            flow(one, other)
+            flow(one, other, writes=writes)
             return
         clock.advance(max(0.0, ahead - clock.now.mono))
     raise AssertionError("the ends do not come to rest")

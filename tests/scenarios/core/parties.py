@@ -116,6 +116,7 @@ class Party(Driver):
                     self.connection.accept()
             case Opened():
                 assert not self.opened
+                assert event.session_id == self.peer.connection.session_id or not self.peer.opened
                 self.opened = True
             case RequestReceived():
                 self._request(event)
@@ -208,6 +209,8 @@ class Party(Driver):
         if closed.clean:
             assert all(each.sealed for each in self.evidence), "a clean end leaves nothing unsealed"
             assert not self.owed, "a clean end leaves nothing unanswered"
+            sent = self.peer.connection._session._sender._outbox.sent
+            assert self.connection._session._inbox.delivered == sent, "a clean end leaves nothing undelivered"
 
     def check_rest(self) -> None:
         """Everything was delivered, a while ago."""

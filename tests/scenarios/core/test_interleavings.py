@@ -14,6 +14,7 @@ Every run takes a few hundred examples. To look for bugs, take thousands of new 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from math import nan
 from typing import Any
@@ -24,8 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from ratatoskr import v1
 from ratatoskr.connection import Connection, State
-from ratatoskr.events import RequestFailed, RequestId
-from ratatoskr.limits import Limits
+from ratatoskr.events import RequestId
 from ratatoskr.messages import AnyKind, Kind
 from ratatoskr.messages.standard import PAYMENT_AUTHORIZE
 from ratatoskr.testing.authority import SERVER_NAME
@@ -33,72 +33,16 @@ from ratatoskr.testing.clock import Clock
 from tests.scenarios.core.driving import flow, rest, run
 from tests.scenarios.core.ledger import ALL_KINDS, DECLINED, FEED, SPOKEN, Call, question
 from tests.scenarios.core.parties import Party
-from tests.scenarios.core.support import AUTHORITY, DEVICE, GLANCE, NOTE, SERVER, note
+from tests.scenarios.core.support import AUTHORITY, DEVICE, GLANCE, SERVER, note
+from tests.scenarios.core.variety import CALLS, MANNERS, SMALL, STRANGER, limits
 
 SIDES = st.sampled_from(["client", "server"])
 AT = st.integers(0, 30)
 SIZES = st.sampled_from([1, 3, 4, 5, 20, 100, 1000])
+NAMES = st.sampled_from(list(SPOKEN))
 PADDING = st.sampled_from([0, 0, 0, 200, 2500, 3500])
 TIMEOUTS = st.sampled_from([20.0, 5.0, 0.5, 0.05])
 UNKNOWN: AnyKind = Kind(1000, 99, "UNKNOWN", v1.GoAway, v1.GoAway)
-
-SMALL: list[dict[str, int]] = [
-    {},
-    {"requests_open": 1, "requests_queued": 2},
-    {"requests_open": 2, "requests_queued": 3, "span_messages": 3, "flight_messages": 1},
-    {"requests_open": 3, "requests_queued": 1, "cancels_per_minute": 2},
-    {"requests_open": 9, "requests_queued": 8, "cancels_per_minute": 5, "controls": 4},
-    {"request_bytes_open": 500, "request_bytes_queued": 500, "stream_credit": 3, "stream_credit_ahead": 3},
-    {"request_bytes_open": 3000, "request_bytes_queued": 3000, "record_bytes": 4096, "metadata_entries": 1},
-    {"item_bytes_queued": 100, "outbox_messages": 2, "requests_queued": 2},
-    {"outbox_messages": 1, "requests_open": 3},
-    {"item_bytes_queued": 5000, "outbox_bytes": 300, "controls": 5, "requests_open": 4},
-    {"item_bytes_queued": 3000, "outbox_messages": 1, "record_bytes": 5000, "span_messages": 2, "flight_messages": 2},
-]
-"""Limits of one end, beside those that are the same for all."""
-
-CALLS: list[dict[str, Any]] = [
-    {},
-    {"credit": 1},
-    {"timeout": 0.5, "credit": 1},
-    {"timeout": 0.05},
-    {"expires_in": 0.2, "metadata": {"a": "1"}},
-    {"expires_in": 2.0, "padding": 200, "credit": 30},
-    {"metadata": {"a": "1", "b": "2", "c": "3"}},
-    {"padding": 2500},
-    {"padding": 3500, "timeout": 5.0, "credit": 1},
-]
-"""Options of a request."""
-
-MANNERS = [
-    ("waits", "waits", False),
-    ("waits", "waits", True),
-    ("answers", "waits", True),
-    ("waits", "streams", False),
-    ("streams", "streams", True),
-]
-"""What the two applications do by themselves, and whether the client consumes what comes."""
-
-
-def limits(small: dict[str, int]) -> Limits:
-    """A line that stands still for long is no fault of the peer's here, so a span may stay unsealed as long."""
-    same: dict[str, Any] = {"control_rate": 1.0, "control_burst": 8, "span_timeout": 3600.0}
-    sizes = {"record_bytes": 8192, "envelope_bytes": 3072, "stream_credit_ahead": 30, "item_bytes_queued": 300}
-    return Limits(**{**same, **sizes, **small})
-
-
-def stranger() -> Call:
-    """A call of another connection, which has ended."""
-    connection = Connection.client(AUTHORITY.client_config(DEVICE, kinds=ALL_KINDS), server_name=SERVER_NAME)
-    metadata = {"a": "1", "b": "2"}
-    id = connection.request(NOTE, note("elsewhere"), metadata=metadata)
-    connection.close(drain=False)
-    while not isinstance(connection.poll(Clock().now), RequestFailed):
-        pass
-    return Call("nobody", id, NOTE, "elsewhere", 30.0, metadata=metadata)
-
-
-STRANGER = stranger()
 
 
 class Interleavings(RuleBasedStateMachine):
@@ -117,6 +61,8 @@ class Interleavings(RuleBasedStateMachine):
         opens=st.sampled_from(["at once", "at once", "at once", "step by step", "asks first"]),
         habit=st.sampled_from(["settle", "poll", "wait"]),
         manners=st.sampled_from(MANNERS),
+        chunk=st.sampled_from([None, None, 1000, 97, 11]),
+        first=st.lists(st.tuples(SIDES, NAMES, st.sampled_from(CALLS)), max_size=4),
     )
     def begin(
         self,
@@ -126,6 +72,8 @@ class Interleavings(RuleBasedStateMachine):
         opens: str,
         habit: str,
         manners: tuple[str, str, bool],
+        chunk: int | None,
+        first: list[tuple[str, str, dict[str, Any]]],
     ) -> None:
         self.clock, self.line, self.habit = Clock(), line, habit
         closers: set[str] = set()
@@ -140,10 +88,13 @@ class Interleavings(RuleBasedStateMachine):
         self.parties = {name: Party(name, end, self.clock, self.calls, closers) for name, end in ends.items()}
         self.both = one, other = self.parties["client"], self.parties["server"]
         one.peer, other.peer = other, one
+        one.chunk = other.chunk = chunk
         one.manner, other.manner, one.consumes = manners
         other.accepts = opens != "asks first"
         if opens == "at once":
             flow(*self.both)
+        for side, name, options in first:
+            self.ask(side, name, options, 1)
 
     def words(self, kind: AnyKind, padding: int = 0) -> str:
         """What nobody has said before, with so many letters more where the kind takes any text."""
@@ -164,7 +115,7 @@ class Interleavings(RuleBasedStateMachine):
 
     # Applications
 
-    @rule(side=SIDES, name=st.sampled_from(list(SPOKEN)), options=st.sampled_from(CALLS), times=st.integers(1, 4))
+    @rule(side=SIDES, name=NAMES, options=st.sampled_from(CALLS), times=st.integers(1, 4))
     def ask(self, side: str, name: str, options: dict[str, Any], times: int) -> None:
         kind, party = SPOKEN[name], self.parties[side]
         ahead = party.connection._session._limits.stream_credit_ahead
@@ -230,13 +181,7 @@ class Interleavings(RuleBasedStateMachine):
             party.grant(call, items)
             self.after(party)
 
-    @precondition(lambda self: any(party.own for party in self.both))
-    @rule(side=SIDES, at=AT)
-    def grant_late(self, side: str, at: int) -> None:
-        """Perhaps to what is no stream."""
-        party = self.party(side, lambda party: party.own)
-        party.grant(party.own[at % len(party.own)], 1)
-
+    @precondition(lambda self: any(call.outcome for call in self.calls))
     @rule(side=SIDES, at=AT, timeout=TIMEOUTS)
     def retry(self, side: str, at: int, timeout: float) -> None:
         party = self.parties[side]
@@ -283,6 +228,7 @@ class Interleavings(RuleBasedStateMachine):
         while party.deliver():
             party.polls()
 
+    @precondition(lambda self: not all(party.blocks for party in self.both))
     @rule(side=SIDES)
     def block(self, side: str) -> None:
         """Writes take time from now on."""
@@ -294,6 +240,7 @@ class Interleavings(RuleBasedStateMachine):
         """A write goes on or ends."""
         self.party(side, lambda party: party.loan).write(size)
 
+    @precondition(lambda self: self.habit != "settle" or any(party.wire.moves or party.loan for party in self.both))
     @rule()
     def settle(self) -> None:
         flow(*self.both)
@@ -302,11 +249,18 @@ class Interleavings(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
-    @rule(seconds=st.sampled_from([0.05, 0.05, 1.0, 6.0, 25.0]))
+    @rule(seconds=st.sampled_from([0.05, 0.05, 0.3, 1.0, 6.0, 25.0]))
     def pass_time(self, seconds: float) -> None:
         run(*self.both, seconds)
+        if seconds >= 1.0:
+            self.rest()
 
-    @rule()
+    @precondition(lambda self: any(party.loan for party in self.both))
+    @rule(seconds=st.sampled_from([0.05, 6.0, 40.0]))
+    def pass_blocked(self, seconds: float) -> None:
+        """As :meth:`pass_time`, and no write ends."""
+        run(*self.both, seconds, writes=False)
+
     def rest(self) -> None:
         rest(*self.both)
         if self.well and all(party.live for party in self.both):
@@ -327,10 +281,14 @@ class Interleavings(RuleBasedStateMachine):
         self.parties[side].polls()
 
     @precondition(lambda self: self.line == "breaks" and self.count > 3)
-    @rule(client=SIZES, server=SIZES)
-    def break_(self, client: int, server: int) -> None:
+    @rule(client=SIZES, server=SIZES, at_once=st.booleans())
+    def break_(self, client: int, server: int, at_once: bool) -> None:
+        """The line ends behind so many bytes, which may come with the news of it, or later."""
         for party, keep in zip(self.both, (client, server), strict=True):
             party.wire.cut(keep)
+        for party in self.both:
+            while at_once and party.deliver():
+                pass
 
     @precondition(lambda self: self.line == "changes")
     @rule(side=SIDES, at=st.integers(0, 5000), bit=st.integers(0, 7))
@@ -354,6 +312,8 @@ class Interleavings(RuleBasedStateMachine):
         methods = self.misuses(party, at)
         party.misuse(methods[which % len(methods)])
         self.nothing(party, at)
+        if party.own:
+            party.grant(party.own[at % len(party.own)], 1)  # perhaps late, perhaps of what is no stream
 
     def misuses(self, party: Party, at: int) -> list[Callable[[], object]]:
         """What raises in every state."""
@@ -409,17 +369,14 @@ class Interleavings(RuleBasedStateMachine):
     # The end
 
     def teardown(self) -> None:
-        if not hasattr(self, "both"):
+        if sys.exc_info()[0] is not None or not hasattr(self, "both"):
             return
         client, server = self.both
         server.accepts = True
         if server.connection.state is State.DECIDING and server.connection._decision is None:
             server.connection.accept()
-        rest(*self.both)
+        self.rest()
         well = self.well and all(party.connection.state is State.OPEN for party in self.both)
-        if well:
-            for party in self.both:
-                party.check_rest()
         for party in self.both:
             party.manner = "answers" if self.count % 3 else "waits"  # and never answers
             for call in party.owed if party.manner == "answers" else ():
@@ -436,5 +393,5 @@ class Interleavings(RuleBasedStateMachine):
 
 TestInterleavings = Interleavings.TestCase
 TestInterleavings.settings = settings(
-    max_examples=int(os.environ.get("INTERLEAVINGS", "200")), stateful_step_count=40, deadline=None
+    max_examples=int(os.environ.get("INTERLEAVINGS", "300")), stateful_step_count=40, deadline=None
 )
