@@ -106,7 +106,7 @@ class Limits:
     liveness_timeout: float = 45.0
     ack_delay: float = 0.020
     seal_delay: float = 0.250
-    span_timeout: float = 30.0
+    span_timeout: float = 60.0  # longer than liveness_timeout: a line that stands still is no fault of the session
     request_timeout: float = 30.0
     """Default time of a call."""
     drain_timeout: float = 30.0

@@ -173,6 +173,6 @@ def unsealed(scene: Scene) -> None:
 @attack("a message without a seal", ends="span.time", holds=SPAN, limits=spans)
 def never_sealed(scene: Scene) -> None:
     scene.say(envelope(custom(2, b"")), hops=[v1.Hop(timeout_ms=600_000)])
-    for _ in scene.rounds(40 * scene.scale):
+    for _ in scene.rounds(70 * scene.scale):
         scene.say(controls=[PING])
         scene.victim.advance(1.0 / scene.scale)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from ratatoskr.connection import State
-from ratatoskr.errors import Disposition, LocalProtocolError
+from ratatoskr.errors import Disposition, Fault, LocalProtocolError
 from ratatoskr.events import RequestExpired
 from ratatoskr.limits import Limits
 from ratatoskr.messages.standard import PAYMENT_AUTHORIZE
 from ratatoskr.testing.clock import START
-from tests.scenarios.core.support import ECHO, NOTE, Business, make_pair, note, payment
+from tests.scenarios.core.support import ECHO, GLANCE, NOTE, Business, make_pair, note, payment
 
 
 def test_a_handler_that_is_too_slow_is_told_and_so_is_its_caller() -> None:
@@ -137,3 +137,18 @@ def test_a_double_answer_is_the_handler_s_mistake() -> None:
     pair.run()
     with pytest.raises(LocalProtocolError, match="once"):
         platform.respond(platform.asked[0], note())
+
+
+def test_a_line_that_stands_still_with_a_search_unsealed_ends_itself_and_not_the_session() -> None:
+    pair = make_pair()
+    device, platform = Business(pair.client), Business(pair.server)
+    pair.open()
+    device.ask(GLANCE, note(), timeout=600.0)
+    pair.run()
+    assert platform.asked
+    pair.client.link.stalled = True
+    pair.run(seconds=44.0)
+    assert pair.server.connection.state is State.OPEN
+    pair.run(seconds=2.0)
+    assert pair.server.closed is not None
+    assert pair.server.closed.fault is Fault.PEER_SILENT

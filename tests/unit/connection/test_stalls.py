@@ -231,7 +231,7 @@ DEBTS = pytest.mark.parametrize(
     ],
 )
 """What is to end within 30 s, and how it ends the connection otherwise. Returns the bytes that end it, if any do."""
-PATIENT = Limits(liveness_timeout=36_000.0)
+PATIENT = Limits(liveness_timeout=36_000.0, span_timeout=30.0)
 
 
 @DEBTS
