@@ -37,7 +37,7 @@ from google.protobuf.wrappers_pb2 import BytesValue, UInt32Value
 from apart import Child, compared, identities, percentile, process, serve_calls
 from core import authorize, authorized, found, search
 from ratatoskr import MARKETPLACE_SEARCH, PAYMENT_AUTHORIZE, STANDARD_KINDS, Kind, Limits, v1
-from ratatoskr.service import Call, Router, handling
+from ratatoskr.service import Call, Router, asking, handling
 from ratatoskr.session import incoming, outgoing
 from ratatoskr_files import Config
 from ratatoskr_websockets import Peer, connect
@@ -81,7 +81,7 @@ def lanes(one: bool) -> Iterator[None]:
     """With ``one``, payments wait in line with everything else."""
     with ExitStack() as stack:
         if one:
-            for module in (incoming, outgoing, handling):
+            for module in (incoming, outgoing, asking, handling):
                 stack.enter_context(patch.object(module, "URGENT", None))
         yield
 
