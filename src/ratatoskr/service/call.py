@@ -98,9 +98,6 @@ class Call(Caller):
         timeout = options.get("timeout")
         return {**options, "timeout": remaining if timeout is None else min(timeout, remaining)}
 
-    def _within(self, options: CallOptions) -> CallOptions:
-        return self.within(options)
-
     async def begin(self) -> Transaction:
         """Begin the transaction in which the handler's effect and the stored outcome commit together.
 
@@ -130,7 +127,8 @@ class _Reached(Caller):
         super().__init__(link)
         self._call = call
 
-    def _within(self, options: CallOptions) -> CallOptions:
+    def within(self, options: CallOptions) -> CallOptions:
+        """The options of a call that has no more time than the handler's."""
         return self._call.within(options)
 
 

@@ -37,7 +37,7 @@ class Caller:
 
     async def exchange(self, kind: Kind[Req, Res], message: Req, **options: Unpack[CallOptions]) -> Exchange[Res]:
         """As :meth:`request`; the answer comes with ``replayed``, ``evidence`` and ``receipt()``."""
-        return await self._link.exchange(kind, message, **self._within(options))
+        return await self._link.exchange(kind, message, **self.within(options))
 
     def stream(
         self, kind: Kind[Req, Res], message: Req, *, credit: int | None = None, **options: Unpack[CallOptions]
@@ -47,7 +47,7 @@ class Caller:
         ``credit``: items that may be on their way or wait here, default ``Limits.stream_credit``. ``timeout`` is for
         all of the stream. Raises as :meth:`request` does, in the block's head or where it is read.
         """
-        return self._link.stream(kind, message, credit=credit, **self._within(options))
+        return self._link.stream(kind, message, credit=credit, **self.within(options))
 
     async def receipt(self, exchange: Exchange[Any]) -> Receipt:
         """The receipt of an answer that this peer gave. Sealed kinds have theirs at once; others once the seal comes.
@@ -56,6 +56,6 @@ class Caller:
         """
         return await self._link.receipt(exchange)
 
-    def _within(self, options: CallOptions) -> CallOptions:
+    def within(self, options: CallOptions) -> CallOptions:
         """What is to be said of a call, where its asker has less time than that."""
         return options
