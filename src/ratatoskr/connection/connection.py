@@ -116,6 +116,7 @@ class Connection(Engine):
         expires_at: float | None = None,
         metadata: dict[str, str] | None = None,
         credit: int | None = None,
+        issued_at: float | None = None,
     ) -> RequestId:
         """Ask the peer. Exactly one outcome will carry the returned id: ResponseReceived, or StreamEnded after any
         number of ItemReceived where the kind is a stream, or RequestFailed.
@@ -123,12 +124,20 @@ class Connection(Engine):
         ``timeout``: seconds from the next poll, default ``Limits.request_timeout``. ``key``: the business key of a
         kind declared ``once=True``. ``expires_at``: seconds since the epoch, from when on the peer must not execute it.
         ``credit``: items of a stream that may come before any :meth:`grant`, default ``Limits.stream_credit``.
+        ``issued_at``: seconds since the epoch, default the next poll; for a request that an earlier process issued.
 
         May be called before ``Opened``. Raises WouldBlock when the queue is full, LocalProtocolError for misuse.
         """
         self._check_open()
         return self._session.request(
-            kind, message, timeout=timeout, key=key, expires_at=expires_at, metadata=metadata, credit=credit
+            kind,
+            message,
+            timeout=timeout,
+            key=key,
+            expires_at=expires_at,
+            metadata=metadata,
+            credit=credit,
+            issued_at=issued_at,
         )
 
     def retry(self, id: RequestId, *, timeout: float | None = None) -> RequestId:

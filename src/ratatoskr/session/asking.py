@@ -29,7 +29,7 @@ from ratatoskr.session.states import Asking, AskingInput
 from ratatoskr.timers import Now, Timer, Timers
 
 _NEVER = 1e16
-"""Seconds since the epoch that no expiry reaches, so that its milliseconds fit into 64 bits."""
+"""Seconds since the epoch that no time reaches, so that its milliseconds fit into 64 bits."""
 _PENDING = frozenset({Asking.QUEUED, Asking.OPEN, Asking.CANCELLED})
 _READING = frozenset({Asking.QUEUED, Asking.OPEN})
 
@@ -80,6 +80,7 @@ class Asker:
         expires_at: float | None,
         metadata: dict[str, str] | None,
         credit: int | None,
+        issued_at: float | None,
     ) -> OutgoingCall:
         """Queue a request."""
         if kind not in self._kinds:
@@ -95,7 +96,8 @@ class Asker:
             payload,
             nonce,
             timeout=self._timeout(timeout),
-            expires_at_ms=_expiry_ms(expires_at),
+            expires_at_ms=_time_ms("expires_at", expires_at),
+            issued_at_ms=_time_ms("issued_at", issued_at),
             metadata=dict(check_metadata(metadata, self._limits)) if metadata else {},
             credit=self._credit(kind, credit),
         )
@@ -322,9 +324,10 @@ def _carries(limits: Limits, metadata: dict[str, str]) -> bool:
     return True
 
 
-def _expiry_ms(expires_at: float | None) -> int:
-    if expires_at is None:
+def _time_ms(name: str, time: float | None) -> int:
+    """Milliseconds since the epoch; 0 where nothing is said."""
+    if time is None:
         return 0
-    if not 0 < expires_at < _NEVER:
-        raise LocalProtocolError(f"expires_at={expires_at}; it is in seconds since the epoch, and above 0")
-    return max(1, int(expires_at * 1000))
+    if not 0 < time < _NEVER:
+        raise LocalProtocolError(f"{name}={time}; it is in seconds since the epoch, and above 0")
+    return max(1, int(time * 1000))

@@ -67,6 +67,7 @@ class OutgoingCall(RequestId):
         *,
         timeout: float,
         expires_at_ms: int,
+        issued_at_ms: int,
         metadata: dict[str, str],
         credit: int,
     ) -> None:
@@ -96,7 +97,8 @@ class OutgoingCall(RequestId):
         """Items that may come in all, as the peer was told."""
         self.told_at: int = 0
         """Items that had come when it was told."""
-        self.issued_at_ms: int = 0
+        self.issued_at_ms: int = issued_at_ms
+        """0 until the first poll, where nothing was said."""
         self.deadline: float = inf
         self.number: int = 0
         """0 until it has a slot."""
@@ -128,10 +130,10 @@ class OutgoingCall(RequestId):
             self.nonce,
             timeout=timeout,
             expires_at_ms=self.expires_at_ms,
+            issued_at_ms=self.issued_at_ms,
             metadata=self.metadata,
             credit=self.credit,
         )
-        call.issued_at_ms = self.issued_at_ms
         call.attempt = self.attempt + bool(self.number)
         return call
 

@@ -82,10 +82,18 @@ class Session:
         expires_at: float | None = None,
         metadata: dict[str, str] | None = None,
         credit: int | None = None,
+        issued_at: float | None = None,
     ) -> RequestId:
         """Queue a request."""
         return self._asking.request(
-            kind, message, timeout=timeout, key=key, expires_at=expires_at, metadata=metadata, credit=credit
+            kind,
+            message,
+            timeout=timeout,
+            key=key,
+            expires_at=expires_at,
+            metadata=metadata,
+            credit=credit,
+            issued_at=issued_at,
         )
 
     def retry(self, id: RequestId, timeout: float | None = None) -> RequestId:

@@ -277,3 +277,20 @@ def test_a_request_that_was_never_sent_does_not_count_as_an_attempt() -> None:
     both.client.session.retry(asked)
     both.settle()
     assert both.server.take(RequestReceived).attempt == 0
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_request_of_an_earlier_process_keeps_its_issue_time(again: bool) -> None:
+    both = Both()
+    id = both.client.request(PAY, pay(), issued_at=both.wall - 3600.5)
+    if again:
+        refuse(both)
+        both.advance(7.0)
+        both.client.session.retry(id)
+    assert asked(both).request.issued_at_ms == NOW_MS - 3_600_500
+
+
+@pytest.mark.parametrize("issued_at", [0.0, -1.0, float("nan"), float("inf"), 1e20])
+def test_an_issue_time_that_is_none_is_misuse(issued_at: float) -> None:
+    with pytest.raises(LocalProtocolError, match=r"issued_at=.*seconds since the epoch"):
+        Both().client.request(issued_at=issued_at)
