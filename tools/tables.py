@@ -40,7 +40,7 @@ TIMER_LENGTHS = {
     Timer.CLOSE: "close_timeout",
     Timer.DRAIN: "drain_timeout",
 }
-"""Which limit is the length of which timer. CANCEL has none: it follows from what was sent."""
+"""Which limit is the length of which timer. CANCEL has none, and SESSION is ``Config.session_timeout``."""
 
 TIMER_ENDS: dict[Timer, Fault | str] = {
     Timer.HANDSHAKE: Fault.HANDSHAKE_TIMEOUT,
@@ -54,6 +54,7 @@ TIMER_ENDS: dict[Timer, Fault | str] = {
     Timer.SPAN: Fault.SEAL_OVERDUE,
     Timer.REQUEST: "that call ends with DEADLINE_EXCEEDED",
     Timer.CANCEL: "the next of them go out",
+    Timer.SESSION: Fault.SESSION_EXPIRED,
     Timer.CLOSE: "the transport is cut",
     Timer.DRAIN: Fault.DRAIN_TIMEOUT,
 }
@@ -244,6 +245,8 @@ def timers() -> str:
         due = TIMER_ENDS[timer]
         then = f"ends with {code(due.name)}" if isinstance(due, Fault) else due
         default = f"{getattr(Limits(), field):g} s" if field else ""
+        if timer is Timer.SESSION:
+            field, default = "Config.session_timeout", "0 s"
         rows.append((code(timer.name), timer.value, code(field), default, then))
     return table(("timer", "waits for", "length: limit", "default", "when it is due"), rows)
 

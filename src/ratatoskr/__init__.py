@@ -47,6 +47,7 @@ from ratatoskr.events import (
     RequestId,
     RequestReceived,
     ResponseReceived,
+    SessionEnded,
     SpanSealed,
     Stalled,
     StreamEnded,
@@ -99,6 +100,7 @@ from ratatoskr.messages.standard import (
     PROVIDER_REGISTER,
     STANDARD_KINDS,
 )
+from ratatoskr.session import ResumableSession
 from ratatoskr.timers import Now, Timer
 from ratatoskr.v1 import RatatoskrRequest, RatatoskrResponse
 
@@ -170,9 +172,11 @@ __all__ = [
     "RequestId",
     "RequestReceived",
     "ResponseReceived",
+    "ResumableSession",
     "Role",
     "Rule",
     "SecretKeys",
+    "SessionEnded",
     "SpanSealed",
     "Stalled",
     "State",

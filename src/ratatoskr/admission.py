@@ -15,8 +15,9 @@ from google.protobuf.message import DecodeError, Message
 from ratatoskr import v1
 from ratatoskr.errors import Failure, Fault, LocalProtocolError, ProtocolFault
 from ratatoskr.identity.verify import signed_input
-from ratatoskr.limits import MAX_ACCEPT_TIMEOUT, MIN_REQUEST_BYTES, NEGOTIATED, Limits
+from ratatoskr.limits import MAX_ACCEPT_TIMEOUT, MAX_SESSION_TIMEOUT, MIN_REQUEST_BYTES, NEGOTIATED, Limits
 from ratatoskr.messages.canonical import is_canonical
+from ratatoskr.messages.chain import Position
 from ratatoskr.messages.envelopes import failure_from_error, failure_to_error
 from ratatoskr.messages.wire import MAX_DEPTH, shape_of
 
@@ -28,6 +29,7 @@ _MESSAGE_FIELDS = 256
 """Fields of one message, at all depths, each byte of packed numbers counted as one. Honest ones have half as many."""
 _ANSWER_MULTIPLE = 512
 _CONNECT_OPERATION = 1
+_HASH_BYTES = 32
 
 M = TypeVar("M", bound=Message)
 
@@ -70,19 +72,81 @@ class ServerHello:
 
 
 @dataclass(frozen=True, slots=True)
+class Resume:
+    """A client asks to go on with a session. The positions are what it has received and sent."""
+
+    session_id: bytes
+    attempt: int
+    received: Position
+    sent: Position
+    proof: bytes
+
+    def to_message(self) -> v1.Resume:
+        """As the wire says it."""
+        return v1.Resume(
+            session_id=self.session_id,
+            attempt=self.attempt,
+            received=_position_message(self.received),
+            sent=_position_message(self.sent),
+            proof=self.proof,
+        )
+
+    @classmethod
+    def of(cls, message: v1.Resume) -> Resume:
+        """Read it. Raises ProtocolFault."""
+        _require(len(message.session_id) == _HASH_BYTES, f"the session's id has not {_HASH_BYTES} bytes")
+        _require(message.attempt > 0, "attempts to resume count from 1")
+        _require(len(message.proof) == _HASH_BYTES, f"the proof of a resume has not {_HASH_BYTES} bytes")
+        return cls(
+            message.session_id, message.attempt, _position(message.received), _position(message.sent), message.proof
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A server goes on with a session. The positions are what it has received and sent."""
+
+    received: Position
+    sent: Position
+    proof: bytes
+
+    def to_message(self) -> v1.Resumed:
+        """As the wire says it."""
+        return v1.Resumed(
+            received=_position_message(self.received), sent=_position_message(self.sent), proof=self.proof
+        )
+
+    @classmethod
+    def of(cls, message: v1.Resumed) -> Resumed:
+        """Read it. Raises ProtocolFault."""
+        _require(len(message.proof) == _HASH_BYTES, f"the proof of a resume has not {_HASH_BYTES} bytes")
+        return cls(_position(message.received), _position(message.sent), message.proof)
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionRequest:
-    """The client's part of the third message. ``offered_limits`` is what the client is willing to receive."""
+    """The client's part of the third message. ``limits`` is what the client is willing to receive, ``session_timeout``
+    how many seconds it keeps a session that has no transport.
+    """
 
     chain: tuple[v1.IdentityCertificate, ...]
     suites: tuple[int, ...]
     versions: tuple[int, ...]
     token: bytes
     limits: v1.SessionLimits
+    session_timeout: float = 0.0
+    resume: Resume | None = None
 
     def encode(self, nonce: bytes, issued_at_ms: int) -> bytes:
         """B3: a RatatoskrRequest of type CONNECTION_REQUEST."""
         payload = v1.ConnectionRequest(
-            chain=self.chain, suites=self.suites, versions=self.versions, token=self.token, limits=self.limits
+            chain=self.chain,
+            suites=self.suites,
+            versions=self.versions,
+            token=self.token,
+            limits=self.limits,
+            resume=None if self.resume is None else self.resume.to_message(),
+            session_ms=int(self.session_timeout * 1000),
         ).SerializeToString(deterministic=True)
         return v1.RatatoskrRequest(
             type=v1.MESSAGE_TYPE_CONNECTION_REQUEST,
@@ -104,16 +168,28 @@ class ConnectionRequest:
         message = _parse(v1.ConnectionRequest, request.payload)
         _require(0 < len(message.suites) <= 16 and 0 < len(message.versions) <= 16, "no or too many suites or versions")
         _require(len(message.token) <= MAX_TOKEN_BYTES, f"the token has more than {MAX_TOKEN_BYTES} bytes")
-        return cls(tuple(message.chain), tuple(message.suites), tuple(message.versions), message.token, message.limits)
+        return cls(
+            tuple(message.chain),
+            tuple(message.suites),
+            tuple(message.versions),
+            message.token,
+            message.limits,
+            _session_timeout(message.session_ms),
+            Resume.of(message.resume) if message.HasField("resume") else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionResponse:
-    """The server's answer: limits and retention (seconds), or a failure."""
+    """The server's answer: limits and retention (seconds), or a failure. ``session_timeout``: how many seconds it keeps
+    a session that has no transport.
+    """
 
     limits: v1.SessionLimits | None
     retention: float
     failure: Failure | None
+    session_timeout: float = 0.0
+    resumed: Resumed | None = None
 
     def encode(self) -> bytes:
         """The plaintext of the CONNECTION_RESPONSE record, padded so that its length tells nothing."""
@@ -124,7 +200,10 @@ class ConnectionResponse:
             response.error.CopyFrom(failure_to_error(self.failure))
         else:
             response.payload = v1.ConnectionResponse(
-                limits=self.limits, retention_ms=int(self.retention * 1000)
+                limits=self.limits,
+                retention_ms=int(self.retention * 1000),
+                resumed=None if self.resumed is None else self.resumed.to_message(),
+                session_ms=int(self.session_timeout * 1000),
             ).SerializeToString(deterministic=True)
         answer = v1.ConnectionAnswer(response=response)
         bare = answer.ByteSize()
@@ -143,7 +222,13 @@ class ConnectionResponse:
         if response.HasField("error"):
             return cls(None, 0.0, failure_from_error(response.error))
         message = _parse(v1.ConnectionResponse, response.payload)
-        return cls(message.limits, message.retention_ms / 1000, None)
+        return cls(
+            message.limits,
+            message.retention_ms / 1000,
+            None,
+            _session_timeout(message.session_ms),
+            Resumed.of(message.resumed) if message.HasField("resumed") else None,
+        )
 
 
 def announced(limits: Limits) -> v1.SessionLimits:
@@ -157,6 +242,22 @@ def negotiate(own: Limits, theirs: v1.SessionLimits) -> Limits:
         return own.negotiated(**{name: getattr(theirs, name) for name in NEGOTIATED})
     except LocalProtocolError as error:
         raise ProtocolFault(Fault.REFUSED, "admission.limits", str(error)) from None
+
+
+def _session_timeout(milliseconds: int) -> float:
+    _require(milliseconds <= MAX_SESSION_TIMEOUT * 1000, "the peer would keep a session for more than a week")
+    return milliseconds / 1000
+
+
+def _position(message: v1.Position) -> Position:
+    """Read a position. Raises ProtocolFault."""
+    _require(len(message.chain) == _HASH_BYTES, f"a chain's value has not {_HASH_BYTES} bytes")
+    _require(message.sealed <= message.number, "a position is sealed beyond its number")
+    return Position(message.number, message.chain, message.sealed)
+
+
+def _position_message(position: Position) -> v1.Position:
+    return v1.Position(number=position.number, chain=position.chain, sealed=position.sealed)
 
 
 def _parse(cls: type[M], data: bytes) -> M:

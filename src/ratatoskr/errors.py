@@ -82,7 +82,9 @@ class FaultClass(Enum):
 
 
 class Fault(Enum):
-    """Every way in which a connection ends: (class, close code, may the client connect again by itself, meaning)."""
+    """Every way in which a connection or its session ends: (class, close code, may the client connect again by itself,
+    meaning).
+    """
 
     CLEAN = (FaultClass.NONE, 1000, False, "both sides said DISCONNECT")
     ABANDONED = (FaultClass.TRANSPORT, 1001, True, "this side closed without draining")
@@ -108,6 +110,11 @@ class Fault(Enum):
     ACK_INVALID = (FaultClass.SESSION, 4445, False, "an acknowledgement of what was never sent, or less than before")
     ANSWER_INVALID = (FaultClass.SESSION, 4446, False, "an answer to no open request, or to other bytes")
     DISCONNECTED = (FaultClass.SESSION, 4447, False, "the peer ended the session with a fault")
+    SESSION_REPLACED = (FaultClass.TRANSPORT, 4409, False, "another connection of the client goes on with the session")
+    SESSION_DIVERGED = (FaultClass.SESSION, 4448, False, "the two ends do not agree about what was said")
+    SESSION_EXPIRED = (FaultClass.SESSION, 4410, True, "no other transport came in time")
+    SESSION_UNKNOWN = (FaultClass.SESSION, 4404, True, "the server does not know the session any more")
+    SESSION_ABANDONED = (FaultClass.SESSION, 4411, True, "this side gave the session up")
     GOING_AWAY = (FaultClass.TRANSPORT, 4503, True, "the server is overloaded or going away")
 
     def __init__(self, cls: FaultClass, code: int, may_reconnect: bool, meaning: str) -> None:

@@ -58,10 +58,14 @@ class Wait:
 class ConnectionRequested:
     """A client proved who it is and asks to be let in. Answer with ``accept()`` or ``reject()``; lookups may take
     time, up to ``Limits.accept_timeout``.
+
+    ``resume``: the id of the session that it wants to go on with; empty for a new one. Where that session is kept here,
+    ``accept(session=…)`` goes on with it.
     """
 
     peer: VerifiedPeer
     token: bytes
+    resume: bytes = b""
 
     def __repr__(self) -> str:
         return f"ConnectionRequested(peer={self.peer!r}, token=<{len(self.token)} bytes>)"
@@ -69,10 +73,15 @@ class ConnectionRequested:
 
 @dataclass(slots=True, eq=False)
 class Opened:
-    """The handshake is done, both ends are known, calls may go either way."""
+    """The handshake is done, both ends are known, calls may go either way.
+
+    ``resumed``: a session goes on that had lost its transport, with all its calls. Otherwise this is a new session;
+    what became of an old one's calls was told before, and ``SessionEnded`` with it.
+    """
 
     peer: VerifiedPeer
     session_id: bytes
+    resumed: bool = False
 
 
 class RequestReceived:
@@ -243,8 +252,19 @@ class GoingAway:
 
 
 @dataclass(slots=True, eq=False)
+class SessionEnded:
+    """A session that had lost its transport has ended. Every request of it has had its outcome before; requests that
+    had not been sent go on where a new session follows.
+    """
+
+    session_id: bytes
+    fault: Fault
+
+
+@dataclass(slots=True, eq=False)
 class Closed:
-    """The last event, exactly once.
+    """The last event of a connection, exactly once. Every request has had its outcome before, unless the session goes
+    on: ``Connection.session``.
 
     ``fault`` is the row of the table of faults; ``rule`` and ``detail`` are for the local log and are never sent;
     ``reference`` is the number under which the server logged a refusal, 0 for none.
@@ -287,6 +307,7 @@ Event: TypeAlias = (
     | Writable
     | Stalled
     | GoingAway
+    | SessionEnded
     | Closed
 )
 Output: TypeAlias = Transmit | Disconnect | Wait | Event

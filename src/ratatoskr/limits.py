@@ -25,6 +25,8 @@ MAX_CREDIT = (1 << 32) - 1
 """Items of a stream."""
 MAX_ACCEPT_TIMEOUT = 3600.0
 """No server may announce more, in seconds."""
+MAX_SESSION_TIMEOUT = 7 * 24 * 3600.0
+"""Nobody keeps a session without a transport for longer, in seconds."""
 MAX_REQUEST_TIMEOUT = 24 * 3600.0
 """The longest time of a call, in seconds."""
 

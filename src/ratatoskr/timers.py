@@ -44,6 +44,7 @@ class Timer(Enum):
     SPAN = "the peer's seal over what it sent unsealed"
     REQUEST = "the earliest deadline of an open call"
     CANCEL = "cancels that were held back, because the peer takes only so many a minute"
+    SESSION = "another transport for a session that has lost its own"
     CLOSE = "the end of the transport after the close"
     DRAIN = "the end of open calls after close() or GOAWAY"
 

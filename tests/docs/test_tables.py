@@ -79,7 +79,7 @@ def test_every_timer_runs_for_the_limit_that_the_table_names(monkeypatch: pytest
 
 
 def test_every_timer_has_a_length_and_an_end() -> None:
-    assert set(tables.TIMER_LENGTHS) | {Timer.CANCEL} == set(tables.TIMER_ENDS) == set(Timer)
+    assert set(tables.TIMER_LENGTHS) | {Timer.CANCEL, Timer.SESSION} == set(tables.TIMER_ENDS) == set(Timer)
     assert set(tables.TIMER_LENGTHS.values()) <= {field.name for field in fields(Limits)}
 
 

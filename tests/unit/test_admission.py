@@ -16,13 +16,16 @@ from ratatoskr.admission import (
     MAX_TOKEN_BYTES,
     ConnectionRequest,
     ConnectionResponse,
+    Resume,
+    Resumed,
     ServerHello,
     announced,
     negotiate,
     transcript_bytes,
 )
 from ratatoskr.errors import Disposition, Failure, Fault, FieldViolation, ProtocolFault, Status
-from ratatoskr.limits import MIN_ENVELOPE_BYTES, MIN_RECORD_BYTES, Limits
+from ratatoskr.limits import MAX_SESSION_TIMEOUT, MIN_ENVELOPE_BYTES, MIN_RECORD_BYTES, Limits
+from ratatoskr.messages import Position
 from tests.unit.messages.support import NONCE, NOW_MS, field
 
 CHAIN = (
@@ -33,6 +36,10 @@ LIMITS = announced(Limits())
 HELLO = ServerHello(CHAIN, NOW_MS / 1000, 16_384, 10.0)
 REQUEST = ConnectionRequest(CHAIN, (1, 2), (1,), b"token", LIMITS)
 ACCEPTED = ConnectionResponse(LIMITS, 7 * 86_400.0, None)
+RESUME = Resume(b"s" * 32, 3, Position(7, b"a" * 32, 5), Position(9, b"b" * 32, 9), b"p" * 32)
+RESUMED = Resumed(Position(9, b"b" * 32, 9), Position(8, b"c" * 32, 0), b"q" * 32)
+RESUMING = ConnectionRequest(CHAIN, (1, 2), (1,), b"token", LIMITS, 300.0, RESUME)
+GOING_ON = ConnectionResponse(LIMITS, 7 * 86_400.0, None, MAX_SESSION_TIMEOUT, RESUMED)
 REJECTED = ConnectionResponse(
     None, 0.0, Failure(Status.PERMISSION_DENIED, "BLOCKED", "no", Disposition.NOT_PROCESSED, retry_delay=60.0)
 )
@@ -66,6 +73,28 @@ def b3(request: dict[str, Any] | None = None, **payload: Any) -> bytes:
     return v1.RatatoskrRequest(**(outer | (request or {}))).SerializeToString()
 
 
+def place(**changes: Any) -> v1.Position:
+    fields: dict[str, Any] = {"number": 7, "chain": b"c" * 32, "sealed": 7}
+    return v1.Position(**(fields | changes))
+
+
+def resume(**changes: Any) -> bytes:
+    fields: dict[str, Any] = {
+        "session_id": b"s" * 32,
+        "attempt": 1,
+        "received": place(),
+        "sent": place(),
+        "proof": b"p" * 32,
+    }
+    return b3(resume=v1.Resume(**(fields | changes)))
+
+
+def resumed(**changes: Any) -> bytes:
+    fields: dict[str, Any] = {"received": place(), "sent": place(), "proof": b"p" * 32}
+    accepted = v1.ConnectionResponse(limits=LIMITS, resumed=v1.Resumed(**(fields | changes)))
+    return answer(payload=accepted.SerializeToString())
+
+
 def b2(**changes: Any) -> bytes:
     fields: dict[str, Any] = {"chain": CHAIN, "time_ms": NOW_MS, "request_bytes": 16_384, "accept_timeout_ms": 10_000}
     return v1.ServerHello(**(fields | changes)).SerializeToString()
@@ -89,7 +118,9 @@ def test_what_is_signed_is_label_transcript_and_the_hash_of_the_payload() -> Non
 def test_every_message_comes_out_as_it_went_in() -> None:
     assert ServerHello.decode(HELLO.encode()) == HELLO
     assert ConnectionRequest.decode(REQUEST.encode(NONCE, NOW_MS)) == REQUEST
+    assert ConnectionRequest.decode(RESUMING.encode(NONCE, NOW_MS)) == RESUMING
     assert ConnectionResponse.decode(ACCEPTED.encode()) == ACCEPTED
+    assert ConnectionResponse.decode(GOING_ON.encode()) == GOING_ON
     assert ConnectionResponse.decode(REJECTED.encode()) == REJECTED
 
 
@@ -109,7 +140,7 @@ def test_every_answer_is_padded_to_a_multiple_of_512_bytes(size: int, accepted: 
 
 
 def test_every_acceptance_is_as_long_as_a_short_rejection() -> None:
-    assert len(ACCEPTED.encode()) == len(REJECTED.encode()) == 512
+    assert len(ACCEPTED.encode()) == len(GOING_ON.encode()) == len(REJECTED.encode()) == 512
 
 
 B2 = {
@@ -157,7 +188,45 @@ B3 = {
         "admission.field",
     ),
 }
+_PLACES = {
+    "sealed up to its number": (place(sealed=7), None),
+    "sealed beyond its number": (place(sealed=8), "admission.field"),
+    "a short chain": (place(chain=bytes(31)), "admission.field"),
+    "a long chain": (place(chain=bytes(33)), "admission.field"),
+    "no place": (v1.Position(), "admission.field"),
+}
+B3 |= {
+    "the longest session": (b3(session_ms=604_800_000), None),
+    "a longer session": (b3(session_ms=604_800_001), "admission.field"),
+    "a resume": (resume(), None),
+    "a short session id": (resume(session_id=bytes(31)), "admission.field"),
+    "a long session id": (resume(session_id=bytes(33)), "admission.field"),
+    "attempt 0": (resume(attempt=0), "admission.field"),
+    "the last attempt": (resume(attempt=(1 << 64) - 1), None),
+    "a short proof": (resume(proof=bytes(31)), "admission.field"),
+    "a long proof": (resume(proof=bytes(33)), "admission.field"),
+} | {
+    f"{which} {name}": (resume(**{which: at}), rule)
+    for which in ("received", "sent")
+    for name, (at, rule) in _PLACES.items()
+}
 ANSWERS = {
+    "the longest session": (
+        answer(payload=v1.ConnectionResponse(limits=LIMITS, session_ms=604_800_000).SerializeToString()),
+        None,
+    ),
+    "a longer session": (
+        answer(payload=v1.ConnectionResponse(limits=LIMITS, session_ms=604_800_001).SerializeToString()),
+        "admission.field",
+    ),
+    "a resumed session": (resumed(), None),
+    "a short proof": (resumed(proof=bytes(31)), "admission.field"),
+    "a long proof": (resumed(proof=bytes(33)), "admission.field"),
+    **{
+        f"{which} {name}": (resumed(**{which: at}), rule)
+        for which in ("received", "sent")
+        for name, (at, rule) in _PLACES.items()
+    },
     "another type": (answer(type=v1.MESSAGE_TYPE_CONNECTION_REQUEST), "admission.field"),
     "another operation": (answer(operation=2), "admission.field"),
     "nothing": (b"", "admission.field"),
@@ -250,7 +319,9 @@ def test_no_bytes_raise_anything_but_a_fault(decode: Callable[[bytes], Any], dat
 VALID: list[tuple[Callable[[bytes], Any], bytes]] = [
     (ServerHello.decode, HELLO.encode()),
     (ConnectionRequest.decode, REQUEST.encode(NONCE, NOW_MS)),
+    (ConnectionRequest.decode, RESUMING.encode(NONCE, NOW_MS)),
     (ConnectionResponse.decode, ACCEPTED.encode()),
+    (ConnectionResponse.decode, GOING_ON.encode()),
     (ConnectionResponse.decode, REJECTED.encode()),
 ]
 

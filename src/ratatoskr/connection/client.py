@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ratatoskr.admission import (
     DEVICE_AUTH,
     PROTOCOL_VERSION,
     SERVER_AUTH,
     ConnectionRequest,
     ConnectionResponse,
+    Resume,
+    Resumed,
     ServerHello,
     announced,
     negotiate,
@@ -31,8 +35,20 @@ class ClientSide:
     peer: VerifiedPeer
     established: Established
 
-    def __init__(self, config: Config, server_name: str) -> None:
+    def __init__(
+        self,
+        config: Config,
+        server_name: str,
+        claim: Callable[[VerifiedPeer, bytes], Resume | None] | None = None,
+    ) -> None:
         self._config = config
+        self._claim = claim
+        self.asked: bool = False
+        """Whether the server was asked to go on with a session."""
+        self.resumed: Resumed | None = None
+        """What the server says where it does."""
+        self.session_timeout: float = 0.0
+        """How long a session is kept without a transport, in seconds."""
         self._server_name = server_name
         self._handshake = ClientHandshake(
             static=config.identity.keys.exchange,
@@ -59,15 +75,23 @@ class ClientSide:
             hello.chain, roles={Role.SERVER}, server_name=self._server_name, at=now.wall, server_time=hello.time
         )
         prove(peer, self._handshake.server_static, payload, SERVER_AUTH)
-        request = ConnectionRequest(
-            tuple(config.identity.wire_chain()),
-            tuple(suite.id for suite in config.suites),
-            (PROTOCOL_VERSION,),
-            config.token,
-            announced(config.limits),
-        ).encode(config.entropy(NONCE_BYTES), now.wall_ms)
+        nonce = config.entropy(NONCE_BYTES)
 
-        record = self._handshake.m3(lambda h: request + config.identity.sign(transcript_bytes(DEVICE_AUTH, h, request)))
+        def signed(h: bytes) -> bytes:
+            resume = self._claim(peer, h) if self._claim is not None else None
+            self.asked = resume is not None
+            request = ConnectionRequest(
+                tuple(config.identity.wire_chain()),
+                tuple(suite.id for suite in config.suites),
+                (PROTOCOL_VERSION,),
+                config.token,
+                announced(config.limits),
+                config.session_timeout,
+                resume,
+            ).encode(nonce, now.wall_ms)
+            return request + config.identity.sign(transcript_bytes(DEVICE_AUTH, h, request))
+
+        record = self._handshake.m3(signed)
         if len(record) > hello.request_bytes:
             raise ProtocolFault(
                 Fault.REFUSED,
@@ -89,3 +113,5 @@ class ClientSide:
             self.failure = response.failure
             raise ProtocolFault(Fault.REJECTED, "admission.rejected", str(response.failure))
         self.limits = negotiate(self._config.limits, response.limits)
+        self.session_timeout = min(self._config.session_timeout, response.session_timeout)
+        self.resumed = response.resumed

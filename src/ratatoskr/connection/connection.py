@@ -26,6 +26,7 @@ from ratatoskr.errors import Failure, LocalProtocolError
 from ratatoskr.events import RequestId
 from ratatoskr.identity import VerifiedPeer
 from ratatoskr.messages import AnyKind
+from ratatoskr.session import ResumableSession
 
 
 class Connection(Engine):
@@ -36,9 +37,13 @@ class Connection(Engine):
     """
 
     @classmethod
-    def client(cls, config: Config, *, server_name: str) -> Connection:
-        """A client's end. The server must prove to be ``server_name``."""
-        return cls(config, ClientSide(config, server_name))
+    def client(cls, config: Config, *, server_name: str, session: ResumableSession | None = None) -> Connection:
+        """A client's end. The server must prove to be ``server_name``.
+
+        ``session``: of an earlier connection that has ended, to go on with. The event ``Opened`` says whether it does.
+        Raises LocalProtocolError where the session has ended, is on another connection, or is another identity's.
+        """
+        return cls(config, ClientSide(config, server_name, session.claim if session is not None else None), session)
 
     @classmethod
     def server(cls, config: Config) -> Connection:
@@ -59,6 +64,16 @@ class Connection(Engine):
     def session_id(self) -> bytes:
         """32 bytes; empty before ``Opened``."""
         return self._session.session_id
+
+    @property
+    def session(self) -> ResumableSession | None:
+        """The session, where it can outlive this connection; None where ``Config.session_timeout`` of either side is 0,
+        once the session has ended, and where another connection has taken it over.
+
+        After ``Closed``, poll it in place of this connection.
+        """
+        session = self._resumable
+        return None if session is None or session.ended else session
 
     @property
     def round_trip(self) -> float | None:
@@ -90,21 +105,38 @@ class Connection(Engine):
 
     # From the application
 
-    def accept(self) -> None:
-        """Let the client of ``ConnectionRequested`` in."""
-        self._decide(True)
+    def accept(self, *, session: ResumableSession | None = None) -> Connection | None:
+        """Let the client of ``ConnectionRequested`` in, to a session of its own, or to go on with one.
+
+        ``session``: the one whose id ``ConnectionRequested.resume`` named. It goes on where this is its client and both
+        ends agree about what was said; ``Opened`` tells. Where the client does not prove to be its own, a new session
+        begins. Where a later attempt was accepted before, or the ends disagree, the client is rejected.
+
+        Returns the connection that the session was on until now, if any: it has ended, and its driver is to poll it.
+        """
+        if session is None or not self._may_decide():
+            self._decide(True)
+            return None
+        verdict, before = self._grant(session)
+        self._decide(verdict if isinstance(verdict, Failure) else True)
+        return before if isinstance(before, Connection) else None
 
     def reject(self, failure: Failure) -> None:
         """Send the client of ``ConnectionRequested`` away; it is told the failure."""
         self._decide(failure)
 
     def _decide(self, decision: Failure | bool) -> None:
+        if self._may_decide():
+            self._decision = decision
+            self._urged = True
+
+    def _may_decide(self) -> bool:
+        """False where the client is gone. Raises LocalProtocolError where there is nothing to decide."""
         if self._machine.state in (State.CLOSING, State.CLOSED):
-            return
+            return False
         if self._machine.state is not State.DECIDING or self._decision is not None:
             raise LocalProtocolError("accept() or reject() answers ConnectionRequested, once")
-        self._decision = decision
-        self._urged = True
+        return True
 
     def request(
         self,
@@ -150,7 +182,7 @@ class Connection(Engine):
         return self._session.retry(id, timeout)
 
     def _check_open(self) -> None:
-        if self._machine.state is State.CLOSED and self._ending.closed is None:
+        if self._released and (self._resumable is None or self._resumable.ended):
             raise LocalProtocolError("the connection is closed: make a new one")
 
     def cancel(self, id: RequestId) -> None:

@@ -3,10 +3,15 @@
 Events in hand come first, then the next record until no whole one is left, then what was decided between polls, then
 due timers, then at most one Transmit, Disconnect, Closed, Wait. It reads everything before it speaks, or it would
 sign where it could have waited, and let calls expire whose answer lies in the buffer.
+
+The session may outlive all this. What the connection itself has to tell never waits in the session, or it would come
+out of another connection; and once ``Closed`` is told, or another connection has taken the session over, this one
+leaves it alone.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from math import inf
 
 from ratatoskr.channel import Alert, RecordType, encode_alert, parse_alert
@@ -20,21 +25,24 @@ from ratatoskr.connection.server import ServerSide
 from ratatoskr.connection.states import RECORD_INPUTS, Input, State
 from ratatoskr.connection.writing import Writer
 from ratatoskr.errors import Failure, Fault, FaultClass, ProtocolFault
-from ratatoskr.events import ConnectionRequested, Opened, Output, Wait
+from ratatoskr.events import ConnectionRequested, Event, Opened, Output, Wait
 from ratatoskr.identity import VerifiedPeer
 from ratatoskr.messages import Direction, NonceSource
-from ratatoskr.session import Session
+from ratatoskr.session import ResumableSession, Session, Verdict
 from ratatoskr.timers import Now, Timer, Timers
 
 
 class Engine:
     """The machine of one transport; :class:`~ratatoskr.connection.connection.Connection` is its surface."""
 
-    def __init__(self, config: Config, side: ClientSide | ServerSide) -> None:
+    def __init__(self, config: Config, side: ClientSide | ServerSide, session: ResumableSession | None = None) -> None:
         self._config = config
         self._side = side
-        own = Direction.FROM_CLIENT if isinstance(side, ClientSide) else Direction.FROM_SERVER
-        self._session = Session(own, config.kinds, config.limits, NonceSource(config.entropy))
+        self._resumable = session
+        self._session = self._new_session() if session is None else session.hold(self, config.identity.kid)
+        self._news: deque[Event] = deque()
+        self._resumes = False
+        self._released = False
         self._timers = Timers()
         self._reader = Reader(self._timers)
         self._writer = Writer(self._timers)
@@ -48,13 +56,20 @@ class Engine:
         self._started = False
         self._peer: VerifiedPeer | None = None
 
+    def _new_session(self) -> Session:
+        config = self._config
+        own = Direction.FROM_CLIENT if isinstance(self._side, ClientSide) else Direction.FROM_SERVER
+        return Session(own, config.kinds, config.limits, NonceSource(config.entropy))
+
     # The only output, the only door for time
 
     def poll(self, now: Now) -> Output:
         """The next thing to do. Events first, then received records, due timers, at most one Transmit, Wait."""
-        session = self._session
+        if self._released:
+            return self._ending.take_disconnect(on_loan=False) or self._ending.take_closed() or Wait(inf, None)
         if not self._started:
             self._begin(now)
+        session = self._session
         if session.fresh:
             session.start(now)
         mono = now.mono
@@ -65,6 +80,8 @@ class Engine:
         if liveness.heard:
             liveness.touch(mono)
         while True:
+            if self._news:
+                return self._news.popleft()
             event = session.take()
             if event is not None:
                 return event
@@ -115,9 +132,11 @@ class Engine:
             case Input.M3 if isinstance(side, ServerSide):
                 self._peer = side.admit(body, now)
                 self._liveness.answered(now)
-                self._session.tell(ConnectionRequested(self._peer, side.token))
+                wish = side.resume
+                self._news.append(ConnectionRequested(self._peer, side.token, wish.session_id if wish else b""))
             case Input.RESPONSE if isinstance(side, ClientSide):
                 side.answered(type, header, body)
+                self._confirm(side)
             case _:
                 self._refused(parse_alert(body), now)
                 return
@@ -132,13 +151,83 @@ class Engine:
         self._close(ProtocolFault(Fault.REFUSED, "alert", detail), Input.ALERT, now)
 
     def _open(self, now: Now) -> None:
-        """Both ends are known: bind the session, and tell."""
+        """Both ends are known: begin a session, or go on with one, and tell."""
         side = self._side
-        self._peer = peer = side.peer
-        self._machine.limits = side.limits
-        self._session.bind(side.established.session_id, self._config.identity, peer.verify_key, side.limits)
+        self._peer = side.peer
+        if self._resumes:
+            side.limits = self._session.limits
+            self._session.resumed(now)
+        else:
+            self._begin_session()
+        self._machine.open(side.limits)
         self._liveness.start(now)
-        self._session.tell(Opened(peer, self._session.session_id))
+        self._urged = self._urged or self._session.draining
+        self._news.append(Opened(side.peer, self._session.session_id, self._resumes))
+
+    def _begin_session(self) -> None:
+        side, identity, old = self._side, self._config.identity, self._resumable
+        if old is not None:
+            self._end_session(old)
+        established, peer = side.established, side.peer
+        self._session.bind(established.session_id, identity, peer.verify_key, side.limits)
+        if side.session_timeout:
+            self._resumable = ResumableSession(
+                self._session,
+                established.resume_secret,
+                peer,
+                identity.kid,
+                timeout=side.session_timeout,
+                is_client=isinstance(side, ClientSide),
+            )
+            self._resumable.begin(self)
+
+    def _end_session(self, old: ResumableSession) -> None:
+        """The server has begun a new session instead of going on with the old one: tell what becomes of its calls."""
+        ended, self._session, self._resumable = self._session, self._new_session(), None
+        self._session.adopt(ended)
+        old.finish(Fault.SESSION_UNKNOWN)
+        while (event := ended.take()) is not None:
+            self._news.append(event)
+
+    def _confirm(self, side: ClientSide) -> None:
+        """See whether the server goes on with the session. Raises ProtocolFault where it says so and is not to."""
+        if side.resumed is None:
+            return
+        if self._resumable is None or not side.asked:
+            raise ProtocolFault(Fault.REFUSED, "resume.unasked", "the server goes on with a session that nobody named")
+        self._resumable.confirm(side.resumed, side.established.h)
+        self._resumes = True
+
+    def _grant(self, wanted: ResumableSession) -> tuple[Verdict | Failure, Engine | None]:
+        """Go on with a session, where its client may. Returns what the connection is that it was on, too."""
+        side = self._side
+        assert isinstance(side, ServerSide)
+        if side.resume is None:
+            return Verdict.UNKNOWN, None
+        before = wanted.transport
+        verdict = wanted.judge(side.resume, side.peer, self._config.identity.kid, side.resume_h, self)
+        if verdict is not Verdict.GRANTED:
+            return verdict, None
+        core = wanted.core
+        core.adopt(self._session)
+        self._session, self._resumable, self._resumes = core, wanted, True
+        return verdict, before if isinstance(before, Engine) else None
+
+    def replaced(self) -> None:
+        """Another connection has taken the session over: this one ends here and now."""
+        self._released = True
+        self._resumable = None
+        self._reader.stop()
+        self._writer.clear()
+        self._timers.clear()
+        self._news.clear()
+        self._ending.begin(
+            ProtocolFault(Fault.SESSION_REPLACED, "session.replaced", Fault.SESSION_REPLACED.meaning),
+            None,
+            awaits_peer=False,
+        )
+        self._ending.give_up()
+        self._machine.replaced()
 
     def _handle_flight(self, plaintext: bytes, now: Now) -> None:
         for control in self._session.receive(plaintext, now):
@@ -168,7 +257,8 @@ class Engine:
         side = self._side
         assert isinstance(side, ServerSide)
         failure = decision if isinstance(decision, Failure) else None
-        self._writer.add(side.answer(failure))
+        resumed = self._resumable.account(side.established.h) if self._resumes and self._resumable else None
+        self._writer.add(side.answer(failure, resumed))
         if failure is None:
             self._machine.move(Input.ACCEPT, now)
             self._open(now)
@@ -182,7 +272,7 @@ class Engine:
         liveness = self._liveness
         stalled = liveness.stall(mono)
         if self._machine.state in (State.OPEN, State.DRAINING):
-            self._session.tell(stalled)
+            self._news.append(stalled)
             liveness.postpone(Timer.RECORD, self._timers, mono)
             liveness.postpone(Timer.WRITE, self._timers, mono)
             liveness.postpone(Timer.SPAN, self._session.timers, mono)
@@ -232,15 +322,22 @@ class Engine:
         awaits_peer = fault.fault is Fault.CLEAN and isinstance(side, ClientSide)
         if self._ending.begin(fault, side.failure, awaits_peer=awaits_peer):
             self._writer.clear()
-        self._session.end(fault.fault)
+        self._leave_session(fault.fault, now)
         self._timers.clear()
         self._machine.move(input, now)
+
+    def _leave_session(self, fault: Fault, now: Now) -> None:
+        """The session ends with its transport, or waits for another one."""
+        if self._resumable is None:
+            self._session.end(fault)
+        else:
+            self._resumable.lost(fault, now)
 
     def _end(self, now: Now) -> None:
         """The transport has ended, and all that it brought is read."""
         row = self._ending.lost(self._eof or "", clean=self._session.over)
         if row is not None:
-            self._session.end(row)
+            self._leave_session(row, now)
         self._timers.clear()
         self._writer.clear()
         self._machine.move(Input.EOF, now)
@@ -271,6 +368,9 @@ class Engine:
             return disconnect
         if state is not State.CLOSED:
             return self._wait(now)
+        self._released = True
+        if self._resumable is not None:
+            self._resumable.release()
         return self._ending.take_closed() or Wait(inf, None)
 
     def _flight(self, now: Now) -> bytes | None:

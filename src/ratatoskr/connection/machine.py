@@ -42,6 +42,16 @@ class Machine:
             self._timers.stop(DEADLINES[before])
         self._enter(now)
 
+    def open(self, limits: Limits) -> None:
+        """The negotiated limits hold from now on."""
+        self.limits = limits
+        self._allow()
+
+    def replaced(self) -> None:
+        """Another connection has taken the session over. The last state has no deadline, so this takes no time."""
+        self.state = TRANSITIONS[self.state, Input.REPLACED]
+        self._allow()
+
     def _enter(self, now: Now) -> None:
         limits, state = self.limits, self.state
         seconds = {
@@ -53,6 +63,10 @@ class Machine:
         timer = DEADLINES.get(state)
         if timer in seconds and timer not in self._timers:
             self._timers.set(timer, now.mono + seconds[timer])
+        self._allow()
+
+    def _allow(self) -> None:
+        state = self.state
         self.allowed = {
             type: self._longest(input) for type, input in RECORD_INPUTS.items() if (state, input) in TRANSITIONS
         }

@@ -8,6 +8,8 @@ from ratatoskr.admission import (
     SERVER_AUTH,
     ConnectionRequest,
     ConnectionResponse,
+    Resume,
+    Resumed,
     ServerHello,
     announced,
     negotiate,
@@ -28,6 +30,10 @@ class ServerSide:
     peer: VerifiedPeer
     established: Established
     token: bytes
+    resume: Resume | None
+    """What the client says of the session that it wants to go on with."""
+    resume_h: bytes
+    """The transcript hash that the client's proof covers."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -41,6 +47,8 @@ class ServerSide:
         self.limits: Limits = config.limits
         self.decision_seconds: float = config.limits.accept_timeout
         """How long the application may take to decide."""
+        self.session_timeout: float = 0.0
+        """How long a session is kept without a transport, in seconds; from the third message on."""
         self.failure: Failure | None = None
         """Why the application rejected the request."""
 
@@ -66,14 +74,16 @@ class ServerSide:
                 Fault.REFUSED, "admission.downgrade", "the suite in use is not the one that the client prefers"
             )
         self.limits = negotiate(config.limits, request.limits)
+        self.session_timeout = min(config.session_timeout, request.session_timeout)
         self.token = request.token
+        self.resume, self.resume_h = request.resume, payload.h
         self.established = self._handshake.establish()
         self.peer = peer
         return peer
 
-    def answer(self, failure: Failure | None) -> bytes:
-        """Acceptance, or a rejection, as a record."""
+    def answer(self, failure: Failure | None, resumed: Resumed | None) -> bytes:
+        """Acceptance, to a session of its own or to one that goes on, or a rejection, as a record."""
         self.failure = failure
         limits = None if failure is not None else announced(self._config.limits)
-        response = ConnectionResponse(limits, self._config.retention, failure)
+        response = ConnectionResponse(limits, self._config.retention, failure, self._config.session_timeout, resumed)
         return self.established.send.protect(RecordType.RESPONSE, response.encode())

@@ -51,6 +51,7 @@ class Input(Enum):
     OVER = "both sides have said DISCONNECT"
     FAULT = "a rule was broken, a deadline passed, or close(drain=False)"
     EOF = "the transport ended"
+    REPLACED = "another connection of the same client goes on with the session"
 
 
 _LIVE = (
@@ -62,6 +63,8 @@ _LIVE = (
     State.OPEN,
     State.DRAINING,
 )
+_WITH_SESSION = (State.DECIDING, State.OPEN, State.DRAINING, State.CLOSING)
+"""Where a server's connection may have one."""
 
 TRANSITIONS = MappingProxyType(
     {
@@ -80,6 +83,7 @@ TRANSITIONS = MappingProxyType(
         (State.OPEN, Input.DRAIN): State.DRAINING,
         (State.DRAINING, Input.OVER): State.CLOSING,
         (State.CLOSING, Input.EOF): State.CLOSED,
+        **{(state, Input.REPLACED): State.CLOSED for state in _WITH_SESSION},
         **{(state, Input.FAULT): State.CLOSING for state in _LIVE},
         **{(state, Input.EOF): State.CLOSED for state in _LIVE},
     }

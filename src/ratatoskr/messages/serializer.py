@@ -57,6 +57,18 @@ class MessageSerializer:
         """Messages since the last seal."""
         return self._number - self._sealed
 
+    @property
+    def chain(self) -> bytes:
+        """The chain's value at the last number."""
+        return self._chain
+
+    def at(self, position: Position) -> MessageSerializer:
+        """The same direction, from another place on."""
+        context = self._context
+        return MessageSerializer(
+            self._signer, context.session_id, Direction(context.direction), context.recipient, position
+        )
+
     def append(self, envelope: bytes) -> bytes:
         """Give the envelope the next number. Returns its leaf."""
         self._number = number = self._number + 1

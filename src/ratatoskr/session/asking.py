@@ -287,6 +287,29 @@ class Asker:
             self._take_out(call, input, failure)
         self.fresh.clear()
 
+    # Over another transport, or in another session
+
+    def restate(self) -> None:
+        """Controls may be lost with the old transport: say again which calls are to end, and what streams may bring.
+
+        Both say what holds, so what was not lost changes nothing.
+        """
+        for call in self.calls.open_calls():
+            if call.state is not Asking.OPEN:
+                self._cancels[call] = None
+            elif call.told > call.credit:
+                call.forget_told()
+                self._grants[call] = None
+
+    def adopt(self, other: Asker) -> None:
+        """Take over the requests that have no number in another session; their ids stay."""
+        for call in self.calls.adopt(other.calls):
+            call.owner = self
+            if call.deadline < self._timers.get(Timer.REQUEST):
+                self._timers.set(Timer.REQUEST, call.deadline)
+        self.fresh.extend(other.fresh)
+        other.fresh.clear()
+
     def end(self, fault: Fault) -> None:
         """The session is over: every request without an outcome gets one."""
         lost = ended(fault, sent=True)

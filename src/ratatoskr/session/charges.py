@@ -2,7 +2,7 @@
 
 1. Every control, and every flight that brings nothing, takes from one bucket.
 2. A Grant is free, once for each item that was sent: who consumes may say so. It may cross the end of its stream, so
-   it is not asked whether it raises anything.
+   it is not asked whether it raises anything. So is one for each open call after a resume.
 3. Cancels have a bucket of their own, because each may throw away work that was begun.
 4. So have requests that break a rule: an error costs us a signature, and its sender next to nothing.
 """
@@ -53,6 +53,10 @@ class Charges:
             self._free_grants -= 1
         else:
             self.control(now)
+
+    def resumed(self, streams: int) -> None:
+        """There is a new transport: the peer may say once more how much it takes of so many streams."""
+        self._free_grants = max(self._free_grants, streams)
 
     def items_sent(self, count: int) -> None:
         """The peer may grant as often for them."""

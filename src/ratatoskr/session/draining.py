@@ -15,11 +15,13 @@ from ratatoskr import v1
 class Draining:
     """Who has said what."""
 
-    __slots__ = ("announced", "disconnect_received", "disconnect_sent", "go_away_due", "heard", "reason")
+    __slots__ = ("announced", "began", "disconnect_received", "disconnect_sent", "go_away_due", "heard", "reason")
 
     def __init__(self) -> None:
         self.announced: bool = False
         """Whether either side announced the end: no new requests."""
+        self.began: bool = False
+        """Whether this side announced it first."""
         self.go_away_due: bool = False
         """Whether this side still has to say GOAWAY."""
         self.heard: bool = False
@@ -32,7 +34,7 @@ class Draining:
         """This side wants to end."""
         if not self.announced:
             self.announced = True
-            self.go_away_due = True
+            self.began = self.go_away_due = True
             self.reason = reason
 
     def go_away_received(self) -> bool:
@@ -51,6 +53,11 @@ class Draining:
             self.disconnect_sent = True
             due.append(v1.Control(disconnect=v1.Disconnect()))
         return due
+
+    def restate(self) -> None:
+        """What this side has said may be lost with its transport: say it again."""
+        self.go_away_due = self.go_away_due or self.began
+        self.disconnect_sent = False
 
     @property
     def over(self) -> bool:

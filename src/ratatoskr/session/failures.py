@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ratatoskr.errors import Disposition, Failure, Fault, Status
+from ratatoskr.errors import Disposition, Failure, Fault, FaultClass, Status
 from ratatoskr.session.outgoing import OutgoingCall
 
 GOING_AWAY = Failure(
@@ -28,4 +28,5 @@ def timed_out(call: OutgoingCall) -> Failure:
 def ended(fault: Fault, *, sent: bool) -> Failure:
     """The session ended before the request had an outcome."""
     disposition = Disposition.MAYBE if sent else Disposition.NOT_PROCESSED
-    return Failure(Status.UNAVAILABLE, fault.name, f"the connection ended: {fault.meaning}", disposition)
+    what = "session" if fault.cls is FaultClass.SESSION else "connection"
+    return Failure(Status.UNAVAILABLE, fault.name, f"the {what} ended: {fault.meaning}", disposition)

@@ -121,6 +121,10 @@ class OutgoingCall(RequestId):
         """The peer is told of all credit."""
         self.told, self.told_at = self.granted, self.items
 
+    def forget_told(self) -> None:
+        """Whether the peer was told of more credit than it began with is not known any more."""
+        self.told, self.told_at = self.credit, -1
+
     def again(self, owner: object, timeout: float) -> OutgoingCall:
         """The same request once more: all that is signed is the same, so it is the same operation."""
         call = OutgoingCall(
@@ -218,6 +222,14 @@ class OutgoingCalls:
         self._open[number] = call
         self._bytes_open += call.size
 
+    def with_number(self, number: int) -> OutgoingCall | None:
+        """The request of that number, while its terminal answer has not come."""
+        return self._open.get(number)
+
+    def open_calls(self) -> list[OutgoingCall]:
+        """All requests whose terminal answer has not come."""
+        return list(self._open.values())
+
     def answered(self, received: Received, response: v1.RatatoskrResponse) -> OutgoingCall:
         """The request that an answer names. Raises ProtocolFault where there is none such, or the answer is an item
         that is out of order or beyond the stream's credit.
@@ -270,6 +282,19 @@ class OutgoingCalls:
     def all_queued(self) -> list[OutgoingCall]:
         """All requests without a number."""
         return list(self._queue)
+
+    def adopt(self, other: OutgoingCalls) -> list[OutgoingCall]:
+        """Take over what waits without a number in another session. Returns it, in order.
+
+        It may be more than has room here; it was let in there.
+        """
+        calls = other.all_queued()
+        for call in calls:
+            other.drop_queued(call)
+            self._queue.put(call, urgent=call.urgent)
+            self._queued_bytes += call.size
+        self._blocked, other._blocked = other._blocked, 0
+        return calls
 
     def take_open(self) -> list[OutgoingCall]:
         """Empty the table of requests with a number."""

@@ -11,6 +11,8 @@
    ``Limits.seal_delay`` has passed since its first message.
 6. Every flight acknowledges what was delivered. Where there is nothing else to say, an acknowledgement travels alone
    after ``Limits.ack_delay``.
+7. Over a new transport goes first what the peer did not receive over the old one: the same envelopes under the same
+   numbers, in flights that are all sealed, since the seals over them may be lost. Requests among them get a hop of now.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from math import ceil
 
 from ratatoskr import v1
 from ratatoskr.limits import Limits
-from ratatoskr.messages import MessageSerializer
+from ratatoskr.messages import MessageSerializer, Position
 from ratatoskr.session.incoming import DEFAULT_CREDIT, IncomingCall
 from ratatoskr.session.lanes import Lanes
 from ratatoskr.session.outbox import Outbox
@@ -63,12 +65,24 @@ class _Draft:
 
     def add(self, envelope: bytes, owner: IncomingCall | None, *, sealed: bool) -> bytes:
         """Take the envelope. Returns its leaf."""
-        self._outbox.add(envelope, owner)
+        self._put(envelope)
+        self.needs_seal = self.needs_seal or sealed
+        leaf = self._serializer.append(envelope)
+        self._outbox.add(envelope, owner, self._serializer.chain)
+        return leaf
+
+    def again(self) -> None:
+        """Take the next envelope that is to be sent again."""
+        envelope = self._outbox.first_unsent()
+        self._put(envelope)
+        self.needs_seal = True
+        self._serializer.append(envelope)
+        self._outbox.sent_again()
+
+    def _put(self, envelope: bytes) -> None:
         self.envelopes.append(envelope)
         self.places -= 1
         self.room -= len(envelope) + ENVELOPE_OVERHEAD
-        self.needs_seal = self.needs_seal or sealed
-        return self._serializer.append(envelope)
 
 
 class Sender:
@@ -108,6 +122,25 @@ class Sender:
         """The peer is known."""
         self._serializer = serializer
         self._limits = limits
+        self._outbox = Outbox(serializer.chain)
+
+    def position(self) -> Position:
+        """The last message that has a number."""
+        outbox = self._outbox
+        chain = outbox.chain_at(outbox.last)
+        assert chain is not None
+        return Position(outbox.last, chain, self._serializer.position.sealed)
+
+    def chain_at(self, number: int) -> bytes | None:
+        """The chain's value at that number; None where it is below the last ack, or above all that was sent."""
+        return self._outbox.chain_at(number)
+
+    def resume(self, received: Position) -> None:
+        """There is a new transport, and the peer has received so much over the old ones."""
+        self._serializer = self._serializer.at(received)
+        self._outbox.rewind(received.number)
+        self._seal_due = self._serializer.unsealed > 0
+        self._ack_due = True
 
     def answer(self, call: IncomingCall, envelope: bytes) -> None:
         """Queue the terminal answer to a request of the peer's, behind the items that wait."""
@@ -134,6 +167,11 @@ class Sender:
         return self._outbox.acknowledge(number)
 
     @property
+    def sends_again(self) -> bool:
+        """Whether the peer still lacks what was sent over an old transport."""
+        return self._outbox.unsent > 0
+
+    @property
     def done(self) -> bool:
         """Whether no answer waits, and everything is acknowledged."""
         return not (self._answers.count or len(self._outbox))
@@ -147,7 +185,7 @@ class Sender:
         """
         self.items_sent = 0
         due = controls or self._ack_due or self._seal_due
-        if not (due or self._answers.count or self._outgoing.queued or len(self.streams)):
+        if not (due or self._answers.count or self._outgoing.queued or len(self.streams) or self._outbox.unsent):
             return None
         serializer, timers = self._serializer, self._timers
         first = serializer.number + 1
@@ -173,10 +211,13 @@ class Sender:
     def _fill(self, now: float, answering: int, controls: int) -> _Draft:
         """Number what goes into one flight."""
         limits = self._limits
-        share = max(LEAST_SHARE, (self._outgoing.in_flight + answering) // 2)
+        share = max(LEAST_SHARE, (self._outgoing.in_flight + answering) // 2, self._outbox.unsent)
         places = min(limits.flight_messages, limits.span_messages - self._serializer.unsealed, share)
         room = limits.record_bytes - FLIGHT_OVERHEAD - (controls * CONTROL_BYTES + REASON_BYTES if controls else 0)
         draft = _Draft(self._serializer, self._outbox, places, room)
+        if self._outbox.unsent:
+            self._fill_again(draft, now)
+            return draft
         self._fill_answers(draft)
         if not self._answers.count:
             self._fill_requests(draft, now)
@@ -184,6 +225,20 @@ class Sender:
             self._fill_items(draft)
             self._fill_answers(draft)
         return draft
+
+    def _fill_again(self, draft: _Draft, now: float) -> None:
+        outbox, outgoing = self._outbox, self._outgoing
+        while outbox.unsent and draft.fits(len(outbox.first_unsent())):
+            call = outgoing.with_number(outbox.sent + 1)
+            if call is not None:
+                self._tell_hop(draft, call, now)
+                call.tell_credit()
+            draft.again()
+
+    def _tell_hop(self, draft: _Draft, call: OutgoingCall, now: float) -> None:
+        hop = _hop(call, len(draft.envelopes), now)
+        if hop is not None:
+            draft.hops.append(hop)
 
     def _fill_answers(self, draft: _Draft) -> None:
         answers = self._answers
@@ -194,9 +249,7 @@ class Sender:
     def _fill_requests(self, draft: _Draft, now: float) -> None:
         outgoing = self._outgoing
         while draft.places and (call := outgoing.next(draft.room - ENVELOPE_OVERHEAD)) is not None:
-            hop = _hop(call, len(draft.envelopes), now)
-            if hop is not None:
-                draft.hops.append(hop)
+            self._tell_hop(draft, call, now)
             leaf = draft.add(call.envelope(), None, sealed=call.kind.sealed)
             outgoing.opened(call, self._serializer.number, leaf)
 

@@ -24,6 +24,7 @@ from ratatoskr.messages import (
     MessageSerializer,
     MessageValidator,
     NonceSource,
+    Position,
     Received,
     Signer,
 )
@@ -117,6 +118,11 @@ class Session:
     def fail(self, id: RequestId, failure: Failure, *, replayed: bool = False) -> None:
         """End a request of the peer's without an answer."""
         self._answering.fail(id, failure, replayed=replayed)
+
+    @property
+    def limits(self) -> Limits:
+        """This side's limits, and the negotiated ones once it is bound."""
+        return self._limits
 
     @property
     def takes_requests(self) -> bool:
@@ -215,7 +221,7 @@ class Session:
         draining = self._draining
         if draining.announced:
             controls = [*controls, *draining.controls(self._quiet())]
-        if self._asking.has_controls:
+        if self._asking.has_controls and not self._sender.sends_again:  # they may name what the peer still lacks
             controls = [*controls, *self._asking.controls(now.mono, self._sender.most_controls - len(controls))]
         flight = self._sender.build(
             now, controls, self._inbox.delivered, self._answering.calls.open, seal=draining.disconnect_sent
@@ -252,7 +258,55 @@ class Session:
                 if earliest < inf:
                     self.timers.set(Timer.REQUEST, earliest)
 
+    # Without a transport, and over another one
+
+    def detach(self) -> None:
+        """The transport is lost. Until another one comes only calls run out of time."""
+        for each in _OF_A_TRANSPORT:
+            self.timers.stop(each)
+
+    def positions(self) -> tuple[Position, Position]:
+        """What this side has received, and what it has sent."""
+        return self._validator.position, self._sender.position()
+
+    def divergence(self, received: Position, sent: Position) -> str | None:
+        """How the peer's account, of what it has received and sent, contradicts this side's; None where it does not."""
+        chain = self._sender.chain_at(received.number)
+        own = self._validator.position
+        if chain is None:
+            return f"it has received up to {received.number}, which is not among what waits here"
+        if chain != received.chain:
+            return f"what it has received up to {received.number} is not what was sent"
+        if received.number - received.sealed > self._limits.span_messages:
+            return f"it lacks a seal since {received.sealed}, and has received up to {received.number}"
+        if sent.number < own.number:
+            return f"it has sent up to {sent.number}, and {own.number} messages came"
+        if sent.number == own.number and sent.chain != own.chain:
+            return f"what it has sent up to {sent.number} is not what came"
+        return None
+
+    def resume(self, received: Position) -> None:
+        """The peer goes on with the session, and has received so much. :meth:`divergence` has found none."""
+        self._sender.resume(received)
+        self._asking.restate()
+        self._draining.restate()
+        self._charges.resumed(self._answering.calls.open)
+
+    def resumed(self, now: Now) -> None:
+        """The new transport is open: what the peer has not sealed is due again."""
+        if self._validator.unsealed:
+            self.timers.set(Timer.SPAN, now.mono + self._limits.span_timeout)
+
+    def adopt(self, other: Session) -> None:
+        """Take over the requests that have no number in another session."""
+        self._asking.adopt(other._asking)
+
     # The end
+
+    @property
+    def said_disconnect(self) -> bool:
+        """Whether this side has said that it has nothing more to say."""
+        return self._draining.disconnect_sent
 
     def drain(self, reason: str) -> None:
         """Take no new requests, say so, and say DISCONNECT when all is done."""
@@ -291,4 +345,6 @@ class Session:
         self.timers.clear()
 
 
+_OF_A_TRANSPORT = (Timer.ACK, Timer.SEAL, Timer.SPAN, Timer.CANCEL)
+"""Timers that mean nothing while there is none."""
 _OF_THE_CONNECTION = frozenset({"ping", "pong"})

@@ -74,6 +74,7 @@ class Authority:
         limits: Limits | None = None,
         suites: tuple[Suite, ...] = (XXHFS_AESGCM,),
         token: bytes = b"",
+        session_timeout: float = 0.0,
     ) -> Config:
         """A client's configuration: a new device that believes this authority, unless told otherwise."""
         return Config(
@@ -84,6 +85,7 @@ class Authority:
             limits=limits or Limits(),
             suites=suites,
             token=token,
+            session_timeout=session_timeout,
         )
 
     def server_config(
@@ -95,6 +97,7 @@ class Authority:
         kinds: KindRegistry = STANDARD_KINDS,
         limits: Limits | None = None,
         suites: tuple[Suite, ...] = (XXHFS_AESGCM,),
+        session_timeout: float = 0.0,
     ) -> Config:
         """A server's configuration: a new identity for these names, or ``yggdrasil.test``, by default."""
         return Config(
@@ -104,4 +107,5 @@ class Authority:
             kinds=kinds,
             limits=limits or Limits(),
             suites=suites,
+            session_timeout=session_timeout,
         )

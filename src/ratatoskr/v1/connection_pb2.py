@@ -26,7 +26,7 @@ from ratatoskr.v1 import identity_pb2 as ratatoskr_dot_v1_dot_identity__pb2
 from ratatoskr.v1 import message_pb2 as ratatoskr_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dratatoskr/v1/connection.proto\x12\x0cratatoskr.v1\x1a\x1bratatoskr/v1/identity.proto\x1a\x1aratatoskr/v1/message.proto\"\x96\x03\n\rSessionLimits\x12!\n\x0crecord_bytes\x18\x01 \x01(\rR\x0brecordBytes\x12%\n\x0e\x65nvelope_bytes\x18\x02 \x01(\rR\renvelopeBytes\x12#\n\rrequests_open\x18\x03 \x01(\rR\x0crequestsOpen\x12,\n\x12request_bytes_open\x18\x04 \x01(\x04R\x10requestBytesOpen\x12\'\n\x0f\x66light_messages\x18\x05 \x01(\rR\x0e\x66lightMessages\x12#\n\rspan_messages\x18\x06 \x01(\rR\x0cspanMessages\x12\x1a\n\x08\x63ontrols\x18\x07 \x01(\rR\x08\x63ontrols\x12)\n\x10metadata_entries\x18\x08 \x01(\rR\x0fmetadataEntries\x12%\n\x0emetadata_bytes\x18\t \x01(\rR\rmetadataBytes\x12,\n\x12\x63\x61ncels_per_minute\x18\n \x01(\rR\x10\x63\x61ncelsPerMinute\"\xb0\x01\n\x0bServerHello\x12\x37\n\x05\x63hain\x18\x01 \x03(\x0b\x32!.ratatoskr.v1.IdentityCertificateR\x05\x63hain\x12\x17\n\x07time_ms\x18\x02 \x01(\x06R\x06timeMs\x12#\n\rrequest_bytes\x18\x03 \x01(\rR\x0crequestBytes\x12*\n\x11\x61\x63\x63\x65pt_timeout_ms\x18\x04 \x01(\rR\x0f\x61\x63\x63\x65ptTimeoutMs\"\xd1\x01\n\x11\x43onnectionRequest\x12\x37\n\x05\x63hain\x18\x01 \x03(\x0b\x32!.ratatoskr.v1.IdentityCertificateR\x05\x63hain\x12\x16\n\x06suites\x18\x02 \x03(\rR\x06suites\x12\x1a\n\x08versions\x18\x03 \x03(\rR\x08versions\x12\x14\n\x05token\x18\x04 \x01(\x0cR\x05token\x12\x33\n\x06limits\x18\x05 \x01(\x0b\x32\x1b.ratatoskr.v1.SessionLimitsR\x06limitsJ\x04\x08\x06\x10\x07\"r\n\x12\x43onnectionResponse\x12\x33\n\x06limits\x18\x01 \x01(\x0b\x32\x1b.ratatoskr.v1.SessionLimitsR\x06limits\x12!\n\x0cretention_ms\x18\x02 \x01(\x04R\x0bretentionMsJ\x04\x08\x03\x10\x04\"i\n\x10\x43onnectionAnswer\x12;\n\x08response\x18\x01 \x01(\x0b\x32\x1f.ratatoskr.v1.RatatoskrResponseR\x08response\x12\x18\n\x07padding\x18\x02 \x01(\x0cR\x07paddingb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dratatoskr/v1/connection.proto\x12\x0cratatoskr.v1\x1a\x1bratatoskr/v1/identity.proto\x1a\x1aratatoskr/v1/message.proto\"\x96\x03\n\rSessionLimits\x12!\n\x0crecord_bytes\x18\x01 \x01(\rR\x0brecordBytes\x12%\n\x0e\x65nvelope_bytes\x18\x02 \x01(\rR\renvelopeBytes\x12#\n\rrequests_open\x18\x03 \x01(\rR\x0crequestsOpen\x12,\n\x12request_bytes_open\x18\x04 \x01(\x04R\x10requestBytesOpen\x12\'\n\x0f\x66light_messages\x18\x05 \x01(\rR\x0e\x66lightMessages\x12#\n\rspan_messages\x18\x06 \x01(\rR\x0cspanMessages\x12\x1a\n\x08\x63ontrols\x18\x07 \x01(\rR\x08\x63ontrols\x12)\n\x10metadata_entries\x18\x08 \x01(\rR\x0fmetadataEntries\x12%\n\x0emetadata_bytes\x18\t \x01(\rR\rmetadataBytes\x12,\n\x12\x63\x61ncels_per_minute\x18\n \x01(\rR\x10\x63\x61ncelsPerMinute\"P\n\x08Position\x12\x16\n\x06number\x18\x01 \x01(\x04R\x06number\x12\x14\n\x05\x63hain\x18\x02 \x01(\x0cR\x05\x63hain\x12\x16\n\x06sealed\x18\x03 \x01(\x04R\x06sealed\"\xb7\x01\n\x06Resume\x12\x1d\n\nsession_id\x18\x01 \x01(\x0cR\tsessionId\x12\x18\n\x07\x61ttempt\x18\x02 \x01(\x04R\x07\x61ttempt\x12\x32\n\x08received\x18\x03 \x01(\x0b\x32\x16.ratatoskr.v1.PositionR\x08received\x12*\n\x04sent\x18\x04 \x01(\x0b\x32\x16.ratatoskr.v1.PositionR\x04sent\x12\x14\n\x05proof\x18\x05 \x01(\x0cR\x05proof\"\x7f\n\x07Resumed\x12\x32\n\x08received\x18\x01 \x01(\x0b\x32\x16.ratatoskr.v1.PositionR\x08received\x12*\n\x04sent\x18\x02 \x01(\x0b\x32\x16.ratatoskr.v1.PositionR\x04sent\x12\x14\n\x05proof\x18\x03 \x01(\x0cR\x05proof\"\xb0\x01\n\x0bServerHello\x12\x37\n\x05\x63hain\x18\x01 \x03(\x0b\x32!.ratatoskr.v1.IdentityCertificateR\x05\x63hain\x12\x17\n\x07time_ms\x18\x02 \x01(\x06R\x06timeMs\x12#\n\rrequest_bytes\x18\x03 \x01(\rR\x0crequestBytes\x12*\n\x11\x61\x63\x63\x65pt_timeout_ms\x18\x04 \x01(\rR\x0f\x61\x63\x63\x65ptTimeoutMs\"\x98\x02\n\x11\x43onnectionRequest\x12\x37\n\x05\x63hain\x18\x01 \x03(\x0b\x32!.ratatoskr.v1.IdentityCertificateR\x05\x63hain\x12\x16\n\x06suites\x18\x02 \x03(\rR\x06suites\x12\x1a\n\x08versions\x18\x03 \x03(\rR\x08versions\x12\x14\n\x05token\x18\x04 \x01(\x0cR\x05token\x12\x33\n\x06limits\x18\x05 \x01(\x0b\x32\x1b.ratatoskr.v1.SessionLimitsR\x06limits\x12,\n\x06resume\x18\x06 \x01(\x0b\x32\x14.ratatoskr.v1.ResumeR\x06resume\x12\x1d\n\nsession_ms\x18\x07 \x01(\rR\tsessionMs\"\xbc\x01\n\x12\x43onnectionResponse\x12\x33\n\x06limits\x18\x01 \x01(\x0b\x32\x1b.ratatoskr.v1.SessionLimitsR\x06limits\x12!\n\x0cretention_ms\x18\x02 \x01(\x04R\x0bretentionMs\x12/\n\x07resumed\x18\x03 \x01(\x0b\x32\x15.ratatoskr.v1.ResumedR\x07resumed\x12\x1d\n\nsession_ms\x18\x04 \x01(\rR\tsessionMs\"i\n\x10\x43onnectionAnswer\x12;\n\x08response\x18\x01 \x01(\x0b\x32\x1f.ratatoskr.v1.RatatoskrResponseR\x08response\x12\x18\n\x07padding\x18\x02 \x01(\x0cR\x07paddingb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,12 +35,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SESSIONLIMITS']._serialized_start=105
   _globals['_SESSIONLIMITS']._serialized_end=511
-  _globals['_SERVERHELLO']._serialized_start=514
-  _globals['_SERVERHELLO']._serialized_end=690
-  _globals['_CONNECTIONREQUEST']._serialized_start=693
-  _globals['_CONNECTIONREQUEST']._serialized_end=902
-  _globals['_CONNECTIONRESPONSE']._serialized_start=904
-  _globals['_CONNECTIONRESPONSE']._serialized_end=1018
-  _globals['_CONNECTIONANSWER']._serialized_start=1020
-  _globals['_CONNECTIONANSWER']._serialized_end=1125
+  _globals['_POSITION']._serialized_start=513
+  _globals['_POSITION']._serialized_end=593
+  _globals['_RESUME']._serialized_start=596
+  _globals['_RESUME']._serialized_end=779
+  _globals['_RESUMED']._serialized_start=781
+  _globals['_RESUMED']._serialized_end=908
+  _globals['_SERVERHELLO']._serialized_start=911
+  _globals['_SERVERHELLO']._serialized_end=1087
+  _globals['_CONNECTIONREQUEST']._serialized_start=1090
+  _globals['_CONNECTIONREQUEST']._serialized_end=1370
+  _globals['_CONNECTIONRESPONSE']._serialized_start=1373
+  _globals['_CONNECTIONRESPONSE']._serialized_end=1561
+  _globals['_CONNECTIONANSWER']._serialized_start=1563
+  _globals['_CONNECTIONANSWER']._serialized_end=1668
 # @@protoc_insertion_point(module_scope)

@@ -84,6 +84,112 @@ class SessionLimits(_message.Message):
 Global___SessionLimits: _TypeAlias = SessionLimits  # noqa: Y015
 
 @_typing.final
+class Position(_message.Message):
+    """A place in the chain of one direction of a session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    CHAIN_FIELD_NUMBER: _builtins.int
+    SEALED_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """The last number."""
+    chain: _builtins.bytes
+    """The chain's value there, 32 bytes."""
+    sealed: _builtins.int
+    """The last number under a seal."""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        chain: _builtins.bytes = ...,
+        sealed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "number", b"number", "sealed", b"sealed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Position: _TypeAlias = Position  # noqa: Y015
+
+@_typing.final
+class Resume(_message.Message):
+    """Asks to go on with a session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    RECEIVED_FIELD_NUMBER: _builtins.int
+    SENT_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.bytes
+    """The session, 32 bytes."""
+    attempt: _builtins.int
+    """Counts the client's connections for this session; only a greater one than before is accepted."""
+    proof: _builtins.bytes
+    """HMAC-SHA256 under the session's resume secret: the client held the session."""
+    @_builtins.property
+    def received(self) -> Global___Position:
+        """What the client has received."""
+
+    @_builtins.property
+    def sent(self) -> Global___Position:
+        """What the client has sent."""
+
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.bytes = ...,
+        attempt: _builtins.int = ...,
+        received: Global___Position | None = ...,
+        sent: Global___Position | None = ...,
+        proof: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["received", b"received", "sent", b"sent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "proof", b"proof", "received", b"received", "sent", b"sent", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Resume: _TypeAlias = Resume  # noqa: Y015
+
+@_typing.final
+class Resumed(_message.Message):
+    """The session goes on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIVED_FIELD_NUMBER: _builtins.int
+    SENT_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    proof: _builtins.bytes
+    """HMAC-SHA256 under the session's resume secret: the server held the session."""
+    @_builtins.property
+    def received(self) -> Global___Position:
+        """What the server has received."""
+
+    @_builtins.property
+    def sent(self) -> Global___Position:
+        """What the server has sent."""
+
+    def __init__(
+        self,
+        *,
+        received: Global___Position | None = ...,
+        sent: Global___Position | None = ...,
+        proof: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["received", b"received", "sent", b"sent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof", "received", b"received", "sent", b"sent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Resumed: _TypeAlias = Resumed  # noqa: Y015
+
+@_typing.final
 class ServerHello(_message.Message):
     """The server's part of the second handshake message."""
 
@@ -130,8 +236,12 @@ class ConnectionRequest(_message.Message):
     VERSIONS_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    RESUME_FIELD_NUMBER: _builtins.int
+    SESSION_MS_FIELD_NUMBER: _builtins.int
     token: _builtins.bytes
     """A credential of the application, such as a user's access token; may be empty."""
+    session_ms: _builtins.int
+    """How long the client keeps a session that has no transport, in milliseconds; 0 where it ends with its transport."""
     @_builtins.property
     def chain(self) -> _containers.RepeatedCompositeFieldContainer[_identity_pb2.IdentityCertificate]:
         """The client's certificate first, then its issuers up to, but without, the root."""
@@ -148,6 +258,10 @@ class ConnectionRequest(_message.Message):
     def limits(self) -> Global___SessionLimits:
         """What the client is willing to receive."""
 
+    @_builtins.property
+    def resume(self) -> Global___Resume:
+        """Which session is to go on over this transport; absent for a new one."""
+
     def __init__(
         self,
         *,
@@ -156,10 +270,12 @@ class ConnectionRequest(_message.Message):
         versions: _abc.Iterable[_builtins.int] | None = ...,
         token: _builtins.bytes = ...,
         limits: Global___SessionLimits | None = ...,
+        resume: Global___Resume | None = ...,
+        session_ms: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "resume", b"resume"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "limits", b"limits", "suites", b"suites", "token", b"token", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "limits", b"limits", "resume", b"resume", "session_ms", b"session_ms", "suites", b"suites", "token", b"token", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -173,21 +289,31 @@ class ConnectionResponse(_message.Message):
 
     LIMITS_FIELD_NUMBER: _builtins.int
     RETENTION_MS_FIELD_NUMBER: _builtins.int
+    RESUMED_FIELD_NUMBER: _builtins.int
+    SESSION_MS_FIELD_NUMBER: _builtins.int
     retention_ms: _builtins.int
     """How long the server keeps outcomes of at-most-once requests, in milliseconds."""
+    session_ms: _builtins.int
+    """How long the server keeps a session that has no transport, in milliseconds; 0 where it ends with its transport."""
     @_builtins.property
     def limits(self) -> Global___SessionLimits:
         """What the server is willing to receive."""
+
+    @_builtins.property
+    def resumed(self) -> Global___Resumed:
+        """The named session goes on; absent where this is a new one."""
 
     def __init__(
         self,
         *,
         limits: Global___SessionLimits | None = ...,
         retention_ms: _builtins.int = ...,
+        resumed: Global___Resumed | None = ...,
+        session_ms: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "resumed", b"resumed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "retention_ms", b"retention_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "resumed", b"resumed", "retention_ms", b"retention_ms", "session_ms", b"session_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

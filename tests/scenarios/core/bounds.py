@@ -61,7 +61,7 @@ def check_bounds(connection: Connection) -> None:
     unanswered = incoming._unanswered.values()
     assert all(call in unanswered for call in streams._blocked), "somebody waits for room in a stream that has ended"
 
-    assert outbox.bytes == sum(len(envelope) for envelope, _ in outbox._entries)
+    assert outbox.bytes == sum(len(envelope) for envelope, *_ in outbox._entries)
     assert len(outbox) == outbox.sent - outbox.acked
     assert len(outbox) <= limits.outbox_messages + 2 * limits.requests_open
     if connection.state in (State.CLOSING, State.CLOSED):

@@ -12,7 +12,7 @@ from ratatoskr.connection import Connection, State
 from ratatoskr.connection.machine import Machine
 from ratatoskr.connection.states import DEADLINES, RECORD_INPUTS, TRANSITIONS, Input
 from ratatoskr.errors import Disposition, Failure, Fault, LocalProtocolError, Status
-from ratatoskr.events import RequestFailed, RequestId, RequestReceived
+from ratatoskr.events import Closed, Disconnect, RequestFailed, RequestId, RequestReceived, Wait
 from ratatoskr.timers import Now
 from tests.attacks.hostile import CLIENT, SERVER_SIDE, HostilePeer, make_victim
 from tests.attacks.situations import SITUATIONS, bring
@@ -31,7 +31,7 @@ def drained(side: str) -> None:
     peer.say(peer.flight(controls=[v1.Control(disconnect=v1.Disconnect())]))
 
 
-def decided(decision: Callable[[HostilePeer], None]) -> None:
+def decided(decision: Callable[[HostilePeer], object]) -> None:
     peer = bring(SERVER_SIDE, State.DECIDING)
     decision(peer)
     peer.victim.drain()
@@ -46,6 +46,20 @@ def ended(side: str, state: State) -> None:
     bring(side, state).victim.eof()
 
 
+def replaced(state: State) -> None:
+    """Another connection goes on with the session."""
+    peer = bring(SERVER_SIDE, state)
+    connection, now = peer.victim.connection, peer.victim.clock.now
+    connection.replaced()
+    disconnect, closed, wait = (connection.poll(now) for _ in range(3))
+    assert isinstance(disconnect, Disconnect)
+    assert disconnect.abort
+    assert isinstance(closed, Closed)
+    assert closed.fault is Fault.SESSION_REPLACED
+    assert isinstance(wait, Wait)
+
+
+WITH_SESSION = (State.DECIDING, State.OPEN, State.DRAINING, State.CLOSING)
 LIVE = [row for row in SITUATIONS if row[1] not in (State.READY, State.CLOSING, State.CLOSED)]
 MOVES: dict[tuple[State, Input], Recipe] = {
     (State.READY, Input.START): lambda: make_victim(CLIENT).drain(),
@@ -61,6 +75,7 @@ MOVES: dict[tuple[State, Input], Recipe] = {
     (State.OPEN, Input.DRAIN): lambda: bring(CLIENT, State.DRAINING),
     (State.DRAINING, Input.OVER): lambda: drained(SERVER_SIDE),
     (State.CLOSING, Input.EOF): lambda: ended(CLIENT, State.CLOSING),
+    **{(state, Input.REPLACED): partial(replaced, state) for state in WITH_SESSION},
     **{(state, Input.FAULT): partial(broken, side, state) for side, state in LIVE},
     **{(state, Input.EOF): partial(ended, side, state) for side, state in LIVE},
 }
@@ -70,14 +85,20 @@ MOVES: dict[tuple[State, Input], Recipe] = {
 def moves(monkeypatch: pytest.MonkeyPatch) -> list[tuple[State, Input, State]]:
     """What every machine of the test does."""
     seen: list[tuple[State, Input, State]] = []
-    move = Machine.move
+    move, replaced = Machine.move, Machine.replaced
 
     def watched(self: Machine, input: Input, now: Now) -> None:
         before = self.state
         move(self, input, now)
         seen.append((before, input, self.state))
 
+    def ended(self: Machine) -> None:
+        before = self.state
+        replaced(self)
+        seen.append((before, Input.REPLACED, self.state))
+
     monkeypatch.setattr(Machine, "move", watched)
+    monkeypatch.setattr(Machine, "replaced", ended)
     return seen
 
 

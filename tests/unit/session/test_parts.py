@@ -51,31 +51,44 @@ def test_time_that_stands_still_or_goes_back_gains_nothing() -> None:
 # Outbox
 
 
-@given(st.lists(st.one_of(st.sampled_from(["add", "own"]), st.integers(-2, 6)), max_size=40))
+@given(st.lists(st.one_of(st.sampled_from(["add", "own", "again", "rewind"]), st.integers(-2, 6)), max_size=40))
 def test_an_outbox_against_a_list(steps: list[str | int]) -> None:
-    """``own`` adds a message whose owner wants to know; a number is an ack, counted from the last one."""
-    outbox: Outbox[str] = Outbox()
+    """``own`` adds a message whose owner wants to know; a number is an ack, counted from the last one; ``rewind`` goes
+    half way back to the last ack; ``again`` sends one of those once more.
+    """
+    outbox: Outbox[str] = Outbox(b"chain 0")
     owners: list[str | None] = []
-    acked = 0
+    acked = sent = 0
     for step in steps:
-        if isinstance(step, str):
-            owners.append(f"owner {len(owners)}" if step == "own" else None)
-            outbox.add(b"envelope", owners[-1])
-            assert outbox.sent == len(owners)
-            continue
-        number = acked + step
-        if acked <= number <= len(owners):
-            released = outbox.acknowledge(number)
-            assert released == [each for each in owners[acked:number] if each]
-            acked = number
+        if step in ("add", "own"):
+            if sent == len(owners):  # what is to be sent again goes first
+                owners.append(f"owner {len(owners)}" if step == "own" else None)
+                sent += 1
+                outbox.add(f"envelope {sent}".encode(), owners[-1], f"chain {sent}".encode())
+        elif step == "rewind":
+            sent = (acked + len(owners)) // 2
+            outbox.rewind(sent)
+        elif step == "again":
+            if outbox.unsent:
+                sent += 1
+                assert outbox.first_unsent() == f"envelope {sent}".encode()
+                outbox.sent_again()
         else:
-            with pytest.raises(
-                ProtocolFault, match=f"ack {number}; acknowledged {acked}, sent {len(owners)}"
-            ) as caught:
-                outbox.acknowledge(number)
-            assert (caught.value.fault, caught.value.rule) == (Fault.ACK_INVALID, "flight.ack")
-        assert outbox.acked == acked
+            number = acked + int(step)
+            if acked <= number <= sent:
+                assert outbox.acknowledge(number) == [each for each in owners[acked:number] if each]
+                acked = number
+            else:
+                with pytest.raises(ProtocolFault, match=f"ack {number}; acknowledged {acked}, sent {sent}") as caught:
+                    outbox.acknowledge(number)
+                assert (caught.value.fault, caught.value.rule) == (Fault.ACK_INVALID, "flight.ack")
+        assert (outbox.acked, outbox.sent, outbox.last) == (acked, sent, len(owners))
+        assert outbox.unsent == len(owners) - sent
         assert len(outbox) == len(owners) - acked
+        assert outbox.bytes == sum(len(f"envelope {n}") for n in range(acked + 1, len(owners) + 1))
+        for number in range(-1, len(owners) + 2):
+            held = acked <= number <= len(owners)
+            assert outbox.chain_at(number) == (f"chain {number}".encode() if held else None)
 
 
 # Metadata
