@@ -14,7 +14,7 @@ from ratatoskr.channel import (
     Suite,
 )
 from ratatoskr.config import Config
-from ratatoskr.connection import Connection, State
+from ratatoskr.connection import Connection, State, new_session
 from ratatoskr.errors import (
     CallError,
     CallFailed,
@@ -100,7 +100,7 @@ from ratatoskr.messages.standard import (
     PROVIDER_REGISTER,
     STANDARD_KINDS,
 )
-from ratatoskr.session import ResumableSession
+from ratatoskr.session import CallSurface, ResumableSession, SessionTable
 from ratatoskr.timers import Now, Timer
 from ratatoskr.v1 import RatatoskrRequest, RatatoskrResponse
 
@@ -127,6 +127,7 @@ __all__ = [
     "CallError",
     "CallFailed",
     "CallRefused",
+    "CallSurface",
     "Certificate",
     "CertificateRefused",
     "CertificateRequest",
@@ -177,6 +178,7 @@ __all__ = [
     "Rule",
     "SecretKeys",
     "SessionEnded",
+    "SessionTable",
     "SpanSealed",
     "Stalled",
     "State",
@@ -196,6 +198,7 @@ __all__ = [
     "business_nonce",
     "dearmour",
     "issue",
+    "new_session",
     "self_issue",
     "utc",
 ]

@@ -1,6 +1,6 @@
 """Connection: the pure machine of one transport."""
 
-from ratatoskr.connection.connection import Connection
+from ratatoskr.connection.connection import Connection, new_session
 from ratatoskr.connection.states import State
 
-__all__ = ["Connection", "State"]
+__all__ = ["Connection", "State", "new_session"]

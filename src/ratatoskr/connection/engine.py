@@ -57,9 +57,8 @@ class Engine:
         self._peer: VerifiedPeer | None = None
 
     def _new_session(self) -> Session:
-        config = self._config
-        own = Direction.FROM_CLIENT if isinstance(self._side, ClientSide) else Direction.FROM_SERVER
-        return Session(own, config.kinds, config.limits, NonceSource(config.entropy))
+        is_client = isinstance(self._side, ClientSide)
+        return make_session(self._config, Direction.FROM_CLIENT if is_client else Direction.FROM_SERVER)
 
     # The only output, the only door for time
 
@@ -166,20 +165,14 @@ class Engine:
 
     def _begin_session(self) -> None:
         side, identity, old = self._side, self._config.identity, self._resumable
-        if old is not None:
+        if old is not None and old.began:
             self._end_session(old)
         established, peer = side.established, side.peer
         self._session.bind(established.session_id, identity, peer.verify_key, side.limits)
-        if side.session_timeout:
-            self._resumable = ResumableSession(
-                self._session,
-                established.resume_secret,
-                peer,
-                identity.kid,
-                timeout=side.session_timeout,
-                is_client=isinstance(side, ClientSide),
-            )
-            self._resumable.begin(self)
+        if self._resumable is None and side.session_timeout:
+            self._resumable = ResumableSession(self._session, identity.kid, is_client=isinstance(side, ClientSide))
+        if self._resumable is not None:
+            self._resumable.begin(self, established.resume_secret, peer, side.session_timeout)
 
     def _end_session(self, old: ResumableSession) -> None:
         """The server has begun a new session instead of going on with the old one: tell what becomes of its calls."""
@@ -208,9 +201,8 @@ class Engine:
         verdict = wanted.judge(side.resume, side.peer, self._config.identity.kid, side.resume_h, self)
         if verdict is not Verdict.GRANTED:
             return verdict, None
-        core = wanted.core
-        core.adopt(self._session)
-        self._session, self._resumable, self._resumes = core, wanted, True
+        wanted.session.adopt(self._session)
+        self._session, self._resumable, self._resumes = wanted.session, wanted, True
         return verdict, before if isinstance(before, Engine) else None
 
     def replaced(self) -> None:
@@ -387,6 +379,11 @@ class Engine:
         timers = session.timers if session.timers.earliest < self._timers.earliest else self._timers
         self._liveness.due = timers.earliest
         return Wait(*timers.next())
+
+
+def make_session(config: Config, own: Direction) -> Session:
+    """A session that knows no peer yet."""
+    return Session(own, config.kinds, config.limits, NonceSource(config.entropy))
 
 
 _BEFORE_AUTHENTICATION = frozenset({State.GREETED, State.LISTENING, State.CHALLENGED})

@@ -196,6 +196,11 @@ class OutgoingCalls:
         return self._queue.count
 
     @property
+    def queued_bytes(self) -> int:
+        """Bytes of requests that wait for a slot."""
+        return self._queued_bytes
+
+    @property
     def in_flight(self) -> int:
         """Requests that have a slot or wait for one."""
         return len(self._open) + self._queue.count

@@ -22,6 +22,7 @@ from ratatoskr.errors import Disposition, Failure, Fault, FaultClass, LocalProto
 from ratatoskr.events import Event, SessionEnded, Wait
 from ratatoskr.identity import VerifiedPeer
 from ratatoskr.session.session import Session
+from ratatoskr.session.surface import CallSurface
 from ratatoskr.timers import Now, Timer
 
 CLIENT_PROOF = b"ratatoskr-v1 resume-client"
@@ -52,23 +53,21 @@ class Verdict(Enum):
     UNKNOWN = "as if there were no such session: a new one"
 
 
-class ResumableSession:
-    """A session that outlives its connection. Comes from ``Connection.session``.
+class ResumableSession(CallSurface):
+    """A session that outlives its connection. Comes from ``Connection.session``, or from ``new_session``.
 
     While a connection is on it, that is polled. After ``Closed`` poll this in its place, until a new connection is made
-    with it: ``Connection.client(session=…)``, or ``accept(session=…)`` on a server. Ids of requests stay valid, and the
-    methods of the old connection that are about calls go on to work: what they queue goes out over the next one.
+    with it: ``Connection.client(session=…)``, or ``accept(session=…)`` on a server. Ids of requests stay valid. What is
+    asked and answered meanwhile, here or by the methods of the old connection, goes out over the next one.
     """
 
-    def __init__(
-        self, core: Session, secret: bytes, peer: VerifiedPeer, own_kid: bytes, *, timeout: float, is_client: bool
-    ) -> None:
-        self._core = core
-        self._secret = secret
-        self._peer = peer
+    def __init__(self, session: Session, own_kid: bytes, *, is_client: bool) -> None:
+        self._session = session
         self._own_kid = own_kid
-        self._timeout = timeout
         self._is_client = is_client
+        self._secret = b""
+        self._peer: VerifiedPeer | None = None
+        self._timeout = 0.0
         self._attempt = 0
         self._expires_at: float | None = None
         self._transport: Transport | None = None
@@ -76,17 +75,27 @@ class ResumableSession:
 
     def __repr__(self) -> str:
         where = "ended" if self._ended else "without a transport" if self._transport is None else "on a connection"
-        return f"<ResumableSession with {self._peer.subject}, {where}>"
+        return f"<ResumableSession with {self._peer.subject if self._peer else 'nobody yet'}, {where}>"
 
     @property
     def session_id(self) -> bytes:
-        """32 bytes."""
-        return self._core.session_id
+        """32 bytes; empty before it has been on a connection."""
+        return self._session.session_id
 
     @property
-    def peer(self) -> VerifiedPeer:
-        """Who is at the other end."""
+    def peer(self) -> VerifiedPeer | None:
+        """Who is at the other end; None before it has been on a connection."""
         return self._peer
+
+    @property
+    def began(self) -> bool:
+        """Whether it has been on a connection."""
+        return self._peer is not None
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes of all that waits to be sent or acknowledged."""
+        return self._session.bytes_held
 
     @property
     def ended(self) -> bool:
@@ -108,20 +117,20 @@ class ResumableSession:
         """
         if self._transport is not None:
             raise LocalProtocolError("the session is on a connection: poll that one")
-        core = self._core
-        if core.fresh:
-            core.start(now)
+        session = self._session
+        if session.fresh:
+            session.start(now)
         while True:
-            event = core.take()
+            event = session.take()
             if event is not None:
                 return event
-            timer = core.timers.due(now.mono)
+            timer = session.timers.due(now.mono)
             if timer is None:
-                return Wait(*core.timers.next())
+                return Wait(*session.timers.next())
             if timer is Timer.SESSION:
                 self.finish(Fault.SESSION_EXPIRED)
             else:
-                core.fire(timer, now)
+                session.fire(timer, now)
 
     def abandon(self) -> None:
         """Give it up: :meth:`poll` tells what becomes of its calls. No-op where it has ended.
@@ -136,23 +145,23 @@ class ResumableSession:
     def finish(self, fault: Fault) -> None:
         """End it, and let it be told."""
         self.end(fault)
-        self._core.tell(SessionEnded(self.session_id, fault))
+        self._session.tell(SessionEnded(self.session_id, fault))
 
     # What a connection does with it
 
     @property
-    def core(self) -> Session:
+    def session(self) -> Session:
         """What it is made of."""
-        return self._core
+        return self._session
 
     @property
     def transport(self) -> Transport | None:
         """The connection that it is on."""
         return self._transport
 
-    def begin(self, transport: Transport) -> None:
-        """A connection has opened it."""
-        self._transport = transport
+    def begin(self, transport: Transport, secret: bytes, peer: VerifiedPeer, timeout: float) -> None:
+        """A connection has opened it. ``timeout``: seconds that it waits for another one; 0 where it does not."""
+        self._transport, self._secret, self._peer, self._timeout = transport, secret, peer, timeout
 
     def hold(self, transport: Transport, own_kid: bytes) -> Session:
         """A client's connection tries to go on with it. Raises LocalProtocolError where it cannot."""
@@ -165,22 +174,22 @@ class ResumableSession:
         if own_kid != self._own_kid:
             raise LocalProtocolError("the session belongs to another identity: new keys mean a new session")
         self._transport = transport
-        self._core.timers.stop(Timer.SESSION)
-        return self._core
+        self._session.timers.stop(Timer.SESSION)
+        return self._session
 
     def claim(self, peer: VerifiedPeer, h: bytes) -> Resume | None:
         """What a client asks for, by a handshake with that peer; None where it is not the one of the session."""
-        if not self._is_with(peer):
+        if not (self.began and self._is_with(peer)):
             return None
         self._attempt += 1
-        received, sent = self._core.positions()
+        received, sent = self._session.positions()
         return Resume(self.session_id, self._attempt, received, sent, self._proof(CLIENT_PROOF, h))
 
     def confirm(self, answer: Resumed, h: bytes) -> None:
         """The server goes on with it. Raises ProtocolFault where its proof or its account is wrong."""
         if not compare_digest(answer.proof, self._proof(SERVER_PROOF, h)):
             raise ProtocolFault(Fault.REFUSED, "resume.proof", "the server does not prove that it held the session")
-        divergence = self._core.divergence(answer.received, answer.sent)
+        divergence = self._session.divergence(answer.received, answer.sent)
         if divergence is not None:
             raise ProtocolFault(Fault.SESSION_DIVERGED, "resume.positions", f"the server says that {divergence}")
         self._go_on(answer)
@@ -192,13 +201,15 @@ class ResumableSession:
 
         A failure is a rejection that changes nothing.
         """
+        if self._is_client or self._ended or not self.began:
+            return Verdict.UNKNOWN
         honest = compare_digest(request.proof, self._proof(CLIENT_PROOF, h))
         known = request.session_id == self.session_id and self._is_with(peer) and own_kid == self._own_kid
-        if self._is_client or self._ended or not (honest and known):
+        if not (honest and known):
             return Verdict.UNKNOWN
         if request.attempt <= self._attempt:
             return STALE
-        divergence = self._core.divergence(request.received, request.sent)
+        divergence = self._session.divergence(request.received, request.sent)
         if divergence is not None:
             return _diverged(f"the client says that {divergence}")
         self._attempt = request.attempt
@@ -210,39 +221,48 @@ class ResumableSession:
 
     def account(self, h: bytes) -> Resumed:
         """What a server tells the client whose wish it has granted."""
-        received, sent = self._core.positions()
+        received, sent = self._session.positions()
         return Resumed(received, sent, self._proof(SERVER_PROOF, h))
 
     def lost(self, fault: Fault, now: Now) -> None:
         """The transport has ended so: the session waits for another one, or ends with it. No-op where it has ended."""
         if self._ended:
             return
-        if fault.cls is FaultClass.SESSION or fault in _ENDING or (self._is_client and self._core.said_disconnect):
+        if self.began and self._ends_with(fault):
             self.end(fault)
             return
-        if self._expires_at is None:
+        if self.began and self._expires_at is None:
             self._expires_at = now.mono + self._timeout
-        self._core.detach()
+        self._session.detach()
+
+    def _ends_with(self, fault: Fault) -> bool:
+        over = fault.cls is FaultClass.SESSION or fault in _ENDING or not self._timeout
+        return over or (self._is_client and self._session.said_disconnect)
 
     def release(self) -> None:
         """The connection has told its end, and leaves. The time that is left runs from when the first one was lost."""
         self._transport = None
         if self._expires_at is not None and not self._ended:
-            self._core.timers.set(Timer.SESSION, self._expires_at)
+            self._session.timers.set(Timer.SESSION, self._expires_at)
 
     def end(self, fault: Fault) -> None:
         """It is over: every request without an outcome gets one."""
         self._ended = True
-        self._core.end(fault)
+        self._session.end(fault)
 
     def _go_on(self, account: Resume | Resumed) -> None:
         self._expires_at = None
-        self._core.timers.stop(Timer.SESSION)
-        self._core.resume(account.received)
+        self._session.timers.stop(Timer.SESSION)
+        self._session.resume(account.received)
 
     def _is_with(self, peer: VerifiedPeer) -> bool:
         own = self._peer
+        assert own is not None
         return (peer.tenant, peer.role, peer.subject, peer.kid) == (own.tenant, own.role, own.subject, own.kid)
+
+    def _check_open(self) -> None:
+        if self._ended:
+            raise LocalProtocolError("the session has ended: connect again")
 
     def _proof(self, label: bytes, h: bytes) -> bytes:
         return digest(self._secret, label + b"\0" + h, "sha256")

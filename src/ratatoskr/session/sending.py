@@ -158,6 +158,11 @@ class Sender:
         return min(limits.controls, room // CONTROL_BYTES)
 
     @property
+    def bytes_held(self) -> int:
+        """Bytes of answers and items that wait, and of what is not acknowledged."""
+        return self._outbox.bytes + self.streams.bytes_waiting + sum(len(envelope) for envelope, _ in self._answers)
+
+    @property
     def acked(self) -> int:
         """The highest number that the peer acknowledged."""
         return self._outbox.acked

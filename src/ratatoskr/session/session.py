@@ -120,6 +120,11 @@ class Session:
         self._answering.fail(id, failure, replayed=replayed)
 
     @property
+    def bytes_held(self) -> int:
+        """Bytes of all that waits to be sent or acknowledged."""
+        return self._asking.calls.queued_bytes + self._sender.bytes_held
+
+    @property
     def limits(self) -> Limits:
         """This side's limits, and the negotiated ones once it is bound."""
         return self._limits

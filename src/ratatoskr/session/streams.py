@@ -30,6 +30,11 @@ class Streams:
         """Streams with items that wait."""
         return len(self._waiting)
 
+    @property
+    def bytes_waiting(self) -> int:
+        """Bytes of items that wait."""
+        return self._bytes
+
     def check_room(self, call: IncomingCall, size: int) -> None:
         """Raise WouldBlock where an item of so many bytes has to wait, by rule 1."""
         place = call.sent + len(call.items)
