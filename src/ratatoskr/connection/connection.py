@@ -66,11 +66,6 @@ class Connection(Engine, CallSurface):
         return self._peer
 
     @property
-    def session_id(self) -> bytes:
-        """32 bytes; empty before ``Opened``."""
-        return self._session.session_id
-
-    @property
     def session(self) -> ResumableSession | None:
         """The session, where it can outlive this connection; None where ``Config.session_timeout`` of either side is 0,
         once the session has ended, and where another connection has taken it over.

@@ -42,6 +42,11 @@ class Evidence:
         self._envelope = envelope
 
     @property
+    def session_id(self) -> bytes:
+        """The session in which the message came, 32 bytes."""
+        return self._span.context.session_id
+
+    @property
     def sealed(self) -> bool:
         """Whether the seal over the message has come."""
         return self._span.seal is not None

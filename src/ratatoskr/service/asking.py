@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any, TypeVar, Unpack, cast
+from typing import Any, TypeAlias, TypeVar, Unpack, cast
 
 from google.protobuf.message import Message
 
-from ratatoskr.connection import Connection
 from ratatoskr.errors import CallError, CallRefused, Disposition, Failure, LocalProtocolError, Status, WouldBlock
 from ratatoskr.events import Closed, ItemReceived, RequestFailed, RequestId, ResponseReceived, StreamEnded
 from ratatoskr.limits import Limits
 from ratatoskr.messages import AnyKind, Kind, Receipt, ReceiptRefused
 from ratatoskr.service.broadcast import Broadcast
+from ratatoskr.service.footing import Footing
 from ratatoskr.service.host import Host, Signal
 from ratatoskr.service.link import CallOptions
 from ratatoskr.service.pending import Exchange, PendingCalls
 from ratatoskr.service.retry import RetryBudget, RetryPolicy, verdict
 from ratatoskr.service.stream import Stream
 from ratatoskr.service.turns import Turns
+from ratatoskr.session import CallSurface
 from ratatoskr.session.lanes import URGENT
+
+Ask: TypeAlias = Callable[[CallSurface, float], RequestId]
+"""Makes a request there, which may take so many seconds."""
 
 Req = TypeVar("Req", bound=Message)
 Res = TypeVar("Res", bound=Message)
@@ -37,14 +40,14 @@ class Waiter:
 
 
 class Asker:
-    """Makes calls. ``wake`` makes the connection's driver poll."""
+    """Makes calls, on the footing of the moment."""
 
-    def __init__(
-        self, connection: Connection, host: Host, wake: Callable[[], None], limits: Limits, retry: RetryPolicy
-    ) -> None:
-        self.connection: Connection = connection
+    def __init__(self, host: Host, limits: Limits, retry: RetryPolicy) -> None:
+        self.footing: Footing
+        """Where a call is made now."""
+        self.sessions: set[Footing] = set()
+        """Footings whose sessions have not ended."""
         self.host: Host = host
-        self.wake: Callable[[], None] = wake
         self.limits: Limits = limits
         self.retries: RetryBudget = RetryBudget(retry, host.entropy)
         self.pending: PendingCalls[Waiter | Stream[Any]] = PendingCalls()
@@ -56,7 +59,7 @@ class Asker:
         """Ask, and wait for the outcome."""
         if kind.stream:
             raise LocalProtocolError(f"{kind} is a stream: async with peer.stream({kind.name}, …)")
-        call = _Call(self, kind, partial(self.connection.request, kind, message, **options), options)
+        call = _Call(self, kind, lambda at, timeout: at.request(kind, message, **_within(options, timeout)), options)
         waiter = Waiter(self.host.signal())
         await call.make(waiter)
         while True:
@@ -79,7 +82,10 @@ class Asker:
         """Ask for a stream."""
         if not kind.stream:
             raise LocalProtocolError(f"{kind} is no stream: await peer.request({kind.name}, …)")
-        ask = partial(self.connection.request, kind, message, credit=credit, **options)
+
+        def ask(at: CallSurface, timeout: float) -> RequestId:
+            return at.request(kind, message, credit=credit, **_within(options, timeout))
+
         return Stream(_Call(self, kind, ask, options), credit or self.limits.stream_credit)
 
     async def receipt(self, exchange: Exchange[Any]) -> Receipt:
@@ -88,11 +94,11 @@ class Asker:
             receipt = exchange.receipt()
             if receipt is not None:
                 return receipt
-            if self.closed is not None:
-                raise ReceiptRefused("receipt.unsealed", "the connection ended before the peer sealed this answer")
+            if all(each.at.session_id != exchange.evidence.session_id for each in self.sessions):
+                raise ReceiptRefused("receipt.unsealed", "the session ended before the peer sealed this answer")
             await self.sealed.wait()
 
-    async def queue(self, request: Callable[..., RequestId], timeout: float, *, urgent: bool) -> RequestId:
+    async def queue(self, request: Ask, timeout: float, *, urgent: bool) -> tuple[RequestId, Footing]:
         """Make a request. Where too many wait to be sent, wait for a place among them, which takes of its time.
 
         A place comes at the latest when the time of one that waits before it is over. ``urgent``: wait behind nobody.
@@ -103,7 +109,7 @@ class Asker:
             if first or not len(turns):
                 blocked = False
                 try:
-                    return request(timeout=timeout)
+                    return request(self.footing.at, timeout), self.footing
                 except WouldBlock:
                     blocked = True
                 finally:
@@ -135,17 +141,21 @@ class Asker:
         else:
             waiter.settle(cast("CallError | None", outcome))
 
+    def leave(self, footing: Footing) -> None:
+        """A session has ended; every call of it has its outcome by now, or goes on elsewhere."""
+        self.sessions.discard(footing)
+        self.sealed.fire()
+
     def close(self, closed: Closed) -> None:
-        """The connection has ended; every call has its outcome by now."""
+        """There will be no other connection."""
         self.closed = closed
         self.turns.end()
-        self.sealed.fire()
 
 
 class _Call:
     """One call, made as often as its connection's policy allows within its time."""
 
-    def __init__(self, asker: Asker, kind: AnyKind, ask: Callable[..., RequestId], options: CallOptions) -> None:
+    def __init__(self, asker: Asker, kind: AnyKind, ask: Ask, options: CallOptions) -> None:
         timeout = options.get("timeout")
         self._asker = asker
         self._kind = kind
@@ -156,13 +166,14 @@ class _Call:
         self._again_at: float | None = None
         self._failures: list[Failure] = []
         self._id: RequestId | None = None
+        self._footing: Footing | None = None
 
     async def make(self, waiter: Waiter | Stream[Any]) -> None:
         """Ask. Raises CallError."""
         if self._id is not None:
             raise LocalProtocolError("a stream is read once: ask for another one")
         self._deadline = self._asker.host.now().mono + self._timeout
-        self._add(waiter, await self._asker.queue(self._ask, self._timeout, urgent=self._urgent))
+        self._add(waiter, *await self._asker.queue(self._ask, self._timeout, urgent=self._urgent))
 
     async def remake(self, waiter: Waiter | Stream[Any], error: CallError, came: int = 0) -> None:
         """Ask once more after a failure, which came behind so many items. Raises CallError where that is not to be.
@@ -178,11 +189,11 @@ class _Call:
         if left <= 0:
             raise CallError.of(verdict(*self._failures))
         try:
-            again = await asker.queue(partial(asker.connection.retry, id), left, urgent=self._urgent)
+            again = await asker.queue(lambda at, timeout: at.retry(id, timeout=timeout), left, urgent=self._urgent)
         except CallRefused as refused:  # that this attempt did nothing says nothing of those before it
             raise CallError.of(verdict(*self._failures, refused.failure)) from None
         self._again_at = None
-        self._add(waiter, again)
+        self._add(waiter, *again)
 
     def _judge(self, failure: Failure, came: int) -> float:
         """When to ask once more, in seconds of the monotonic clock. Raises CallError where that is not to be."""
@@ -193,23 +204,24 @@ class _Call:
             failure,
             attempt=len(self._failures) - 1,
             remaining=self._deadline - now,
-            takes_requests=asker.connection.takes_requests,
+            takes_requests=asker.closed is None and asker.footing.at.takes_requests,
             items=came,
         )
         if delay is None:
             raise CallError.of(verdict(*self._failures))
         return now + delay
 
-    def _add(self, waiter: Waiter | Stream[Any], id: RequestId) -> None:
-        self._id = id
+    def _add(self, waiter: Waiter | Stream[Any], id: RequestId, footing: Footing) -> None:
+        self._id, self._footing = id, footing
         self._asker.pending.add(id, waiter)
-        self._asker.wake()
+        footing.wake()
 
     def grant(self, items: int) -> None:
         """So many were taken: as many may come."""
         assert self._id is not None
-        self._asker.connection.grant(self._id, items)
-        self._asker.wake()
+        assert self._footing is not None
+        self._footing.at.grant(self._id, items)
+        self._footing.wake()
 
     def succeeded(self) -> None:
         """The answer is complete."""
@@ -218,9 +230,10 @@ class _Call:
     def abandon(self) -> None:
         """Nobody waits for the outcome any more: cancel the call."""
         assert self._id is not None
+        assert self._footing is not None
         self._asker.pending.forget(self._id)
-        self._asker.connection.cancel(self._id)
-        self._asker.wake()
+        self._footing.at.cancel(self._id)
+        self._footing.wake()
 
     def signal(self) -> Signal:
         """Something to wait for."""
@@ -233,6 +246,11 @@ _NO_PLACE = Failure(
     "too many requests waited to be sent until the time of this one was over",
     Disposition.NOT_PROCESSED,
 )
+
+
+def _within(options: CallOptions, timeout: float) -> CallOptions:
+    """The options of an attempt that has so many seconds."""
+    return {**options, "timeout": timeout}
 
 
 def _ended(closed: Closed) -> Failure:

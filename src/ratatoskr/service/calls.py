@@ -1,4 +1,8 @@
-"""The calls of one connection, both ways: what an adapter gives its events to, and asks and answers through."""
+"""The calls of one peer, both ways: what an adapter gives its events to, and asks and answers through.
+
+They outlive connections. A line that is lost leaves them on their session, where they wait for the next line. A session
+that ends fails what it must; who *lasts*, because another connection is coming, goes on with a new one.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +18,14 @@ from ratatoskr.events import (
     Event,
     GoingAway,
     ItemReceived,
+    Opened,
     RequestCancelled,
     RequestExpired,
     RequestFailed,
     RequestId,
     RequestReceived,
     ResponseReceived,
+    SessionEnded,
     SpanSealed,
     StreamEnded,
     Writable,
@@ -30,58 +36,128 @@ from ratatoskr.messages import Kind, Receipt
 from ratatoskr.service.asking import Asker
 from ratatoskr.service.broadcast import Broadcast
 from ratatoskr.service.dispatch import Service
+from ratatoskr.service.footing import Footing
 from ratatoskr.service.handling import CANCELLED, EXPIRED, Handlers
 from ratatoskr.service.host import Host
 from ratatoskr.service.link import CallOptions
 from ratatoskr.service.pending import Exchange
 from ratatoskr.service.retry import RetryPolicy
 from ratatoskr.service.stream import Stream
+from ratatoskr.session import ResumableSession
 
 Req = TypeVar("Req", bound=Message)
 Res = TypeVar("Res", bound=Message)
 
 
 class Calls:
-    """Asks and answers over one connection. It is the service's ``PeerLink``.
+    """Asks and answers. It is the service's ``PeerLink``.
 
-    ``wake`` makes the connection's driver poll, soon: what is said in one turn goes out in one flight. The driver gives
-    every event to :meth:`handle`, and calls :meth:`begin` when poll says ``Wait``.
+    Begins with :meth:`stand` on a connection, or with :meth:`wait` on a session that has none yet. The driver of a
+    connection gives every event to the ``handle`` of the footing that this returns, and calls :meth:`begin` when poll
+    says ``Wait``.
+
+    ``renew`` makes it last: it makes the session for what is asked from then on where one ends, or goes away.
+    ``on_rest`` is told of a session without a line when what it holds may have changed, ``on_end`` when all is over.
     """
 
     def __init__(
         self,
-        connection: Connection,
         service: Service,
         host: Host,
-        wake: Callable[[], None],
         *,
         limits: Limits,
         retry: RetryPolicy,
+        renew: Callable[[], ResumableSession] | None = None,
+        on_rest: Callable[[ResumableSession], None] | None = None,
+        on_end: Callable[[], None] | None = None,
     ) -> None:
-        self._connection = connection
-        self._asker = Asker(connection, host, wake, limits, retry)
-        self._handlers = Handlers(connection, service, host, wake)
+        self._host = host
+        self._renew = renew
+        self._on_rest = on_rest
+        self._on_end = on_end
+        self._asker = Asker(host, limits, retry)
+        self._handlers = Handlers(service, host)
         self._departure = Broadcast(host)
+        self._vacancy = Broadcast(host)
+        self._peer: VerifiedPeer | None = None
+        self._lost: Closed | None = None
         self.going_away: bool = False
         """Whether the peer has said that it takes no new requests."""
 
     @property
     def peer(self) -> VerifiedPeer:
-        """Who is at the other end; known from ``Opened`` on."""
-        peer = self._connection.peer
-        assert peer is not None
-        return peer
+        """Who is at the other end; known from the first ``Opened`` on."""
+        assert self._peer is not None
+        return self._peer
 
     @property
     def closed(self) -> Closed | None:
-        """How the connection ended; None while it has not."""
+        """How it ended, which is how the last connection did; None while it has not."""
         return self._asker.closed
 
-    def handle(self, event: Event) -> None:
-        """Take note of an event; those that concern no call are ignored."""
+    @property
+    def waiting(self) -> ResumableSession | None:
+        """The session for the next connection, while there is none."""
+        return self._asker.footing.waiting
+
+    # Connections come and go
+
+    def stand(self, connection: Connection, wake: Callable[[], None]) -> Footing:
+        """Go on over that connection. ``wake`` makes its driver poll, soon: what is said in one turn goes out in one
+        flight.
+        """
+        footing = self._asker.footing if self._asker.sessions else self._new_footing()
+        footing.stand(connection, wake)
+        return footing
+
+    def wait(self) -> None:
+        """Make the session for the first connection. For who lasts."""
+        assert self._renew is not None
+        self._new_footing().wait(self._renew())
+
+    async def vacancy(self) -> None:
+        """Wait until another connection is wanted, or all is over."""
+        while self.waiting is None and self.closed is None:
+            await self._vacancy.wait()
+
+    def give_up(self, why: Closed) -> None:
+        """There will be no other connection, and this is why: where there is none now, tell what becomes of calls."""
+        self._renew, self._lost = None, why
+        session = self.waiting
+        if session is not None:
+            session.abandon()
+            self._asker.footing.wake()
+
+    def _new_footing(self) -> Footing:
+        footing = Footing(self._host, self._handle, self._on_rest)
+        self._asker.footing = footing
+        self._asker.sessions.add(footing)
+        return footing
+
+    def _leave(self, footing: Footing) -> None:
+        """A session has ended, and its footing with it."""
+        footing.end()
+        self._handlers.leave(footing)
+        self._asker.leave(footing)
+        if footing is not self._asker.footing:
+            return
+        if self._renew is not None:
+            self.wait()
+            self._vacancy.fire()
+            return
+        assert self._lost is not None
+        self._asker.close(self._lost)
+        self._departure.fire()
+        self._vacancy.fire()
+        if self._on_end is not None:
+            self._on_end()
+
+    # Events
+
+    def _handle(self, footing: Footing, event: Event) -> None:
         match event:
             case RequestReceived():
-                self._handlers.arrive(event)
+                self._handlers.arrive(event, footing)
             case ResponseReceived() | StreamEnded() | RequestFailed():
                 self._asker.settle(event)
             case ItemReceived():
@@ -96,20 +172,44 @@ class Calls:
                 self._asker.turns.next()
             case Writable(RequestId() as id):
                 self._handlers.has_room(id)
+            case Opened(peer):
+                self._peer = peer
             case GoingAway():
-                self.going_away = True
-                self._departure.fire()
-            case Closed():
-                self._asker.close(event)
-                self._handlers.close()
-                self._departure.fire()
+                self._depart(footing)
+            case Closed() | SessionEnded():
+                self._end(footing, event)
+
+    def _depart(self, footing: Footing) -> None:
+        """The peer takes no new requests. Who lasts makes them in another session, while this one completes."""
+        if footing is not self._asker.footing:
+            return
+        if self._renew is not None:
+            self.wait()
+            self._vacancy.fire()
+        else:
+            self.going_away = True
+            self._departure.fire()
+
+    def _end(self, footing: Footing, event: Closed | SessionEnded) -> None:
+        if isinstance(event, Closed):
+            self._lost = event
+            session = footing.connection.session
+            if session is not None:
+                footing.wait(session)
+                self._vacancy.fire()
+                return
+        elif footing.waiting is None:  # the connection goes on with a new session
+            self._handlers.leave(footing)
+            self._asker.sealed.fire()
+            return
+        self._leave(footing)
 
     def begin(self) -> None:
         """Begin the handlers of all that has arrived."""
         self._handlers.begin(self)
 
     async def departure(self) -> None:
-        """Wait until the peer takes no new requests, or the connection has ended."""
+        """Wait until the peer takes no new requests, or there is no connection any more."""
         while not (self.going_away or self.closed):
             await self._departure.wait()
 

@@ -3,24 +3,23 @@
 1. Handlers begin when all that has arrived is read, payments first. A request that is cancelled by then begins nothing.
 2. A handler whose caller cancels, whose time is over, or whose connection ends, is stopped, once: what it does then to
    end in order is not interrupted. One that runs at most once goes on, whatever becomes of its caller: its outcome is
-   kept for whoever asks again.
+   kept for whoever asks again. A line that is lost stops nothing while the session waits for another one.
 3. A handler that ends without an answer was stopped, and its call is ended for it. So every call ends and frees its
    slot, but not before its handler has ended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from google.protobuf.message import Message
 
-from ratatoskr.connection import Connection
 from ratatoskr.errors import Disposition, Failure, Status, WouldBlock
 from ratatoskr.events import RequestId, RequestReceived
 from ratatoskr.service.broadcast import Broadcast
 from ratatoskr.service.dispatch import Service
+from ratatoskr.service.footing import Footing
 from ratatoskr.service.host import Host, Task
 from ratatoskr.service.link import PeerLink
 from ratatoskr.session.lanes import URGENT
@@ -31,23 +30,24 @@ STOPPED = Failure(Status.UNAVAILABLE, "STOPPED", "the handler was stopped before
 
 
 class Handlers:
-    """Runs handlers, and takes their answers to the connection. ``wake`` makes its driver poll."""
+    """Runs handlers, and takes their answers to the session that the request came by."""
 
-    def __init__(self, connection: Connection, service: Service, host: Host, wake: Callable[[], None]) -> None:
-        self._connection = connection
+    def __init__(self, service: Service, host: Host) -> None:
         self._service = service
         self._host = host
-        self._wake = wake
         self._arrived: dict[RequestId, RequestReceived] = {}
+        self._footings: dict[RequestId, Footing] = {}
+        """Where a request is answered; there is nothing to answer where its session has ended."""
         self._running: dict[RequestId, Task | None] = {}
         """What is to be cancelled to stop a handler; None where it is being spawned, or was cancelled."""
         self._wishes: dict[RequestId, Failure] = {}
         """Why a handler is being stopped."""
         self._rooms: dict[RequestId, Broadcast] = {}
 
-    def arrive(self, event: RequestReceived) -> None:
+    def arrive(self, event: RequestReceived, footing: Footing) -> None:
         """A request has come."""
         self._arrived[event.id] = event
+        self._footings[event.id] = footing
 
     def begin(self, link: PeerLink) -> None:
         """Begin the handlers of all that has arrived."""
@@ -74,10 +74,11 @@ class Handlers:
             self._wishes.setdefault(id, why)
             self._cancel(id)
 
-    def close(self) -> None:
-        """The connection has ended."""
-        self._arrived.clear()
-        for id in list(self._running):
+    def leave(self, footing: Footing) -> None:
+        """A session has ended: nobody waits for the answers to what came by it."""
+        for id in [id for id, each in self._footings.items() if each is footing]:
+            self._arrived.pop(id, None)
+            del self._footings[id]
             self._cancel(id)
 
     def _cancel(self, id: RequestId) -> None:
@@ -88,28 +89,34 @@ class Handlers:
 
     def respond(self, id: RequestId, message: Message | None = None, *, replayed: bool = False) -> None:
         """Give the last answer."""
-        self._connection.respond(id, message, replayed=replayed)
+        footing = self._footings.get(id)
+        if footing is not None:
+            footing.at.respond(id, message, replayed=replayed)
         self._done(id)
 
     def fail(self, id: RequestId, failure: Failure, *, replayed: bool = False) -> None:
         """End a request without an answer."""
-        self._connection.fail(id, failure, replayed=replayed)
+        footing = self._footings.get(id)
+        if footing is not None:
+            footing.at.fail(id, failure, replayed=replayed)
         self._done(id)
 
     def _done(self, id: RequestId) -> None:
         self._running.pop(id, None)
         self._wishes.pop(id, None)
-        self._wake()
+        footing = self._footings.pop(id, None)
+        if footing is not None:
+            footing.wake()
 
     async def send(self, id: RequestId, item: Message) -> None:
         """Send an item of a stream, once there is room for it."""
-        while True:
+        while (footing := self._footings.get(id)) is not None:
             try:
-                self._connection.respond(id, item, last=False)
+                footing.at.respond(id, item, last=False)
             except WouldBlock:
                 await self._rooms.setdefault(id, Broadcast(self._host)).wait()
             else:
-                self._wake()
+                footing.wake()
                 return
 
     def has_room(self, id: RequestId) -> None:

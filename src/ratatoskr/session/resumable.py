@@ -78,11 +78,6 @@ class ResumableSession(CallSurface):
         return f"<ResumableSession with {self._peer.subject if self._peer else 'nobody yet'}, {where}>"
 
     @property
-    def session_id(self) -> bytes:
-        """32 bytes; empty before it has been on a connection."""
-        return self._session.session_id
-
-    @property
     def peer(self) -> VerifiedPeer | None:
         """Who is at the other end; None before it has been on a connection."""
         return self._peer

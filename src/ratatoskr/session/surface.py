@@ -16,6 +16,11 @@ class CallSurface:
     _session: Session
 
     @property
+    def session_id(self) -> bytes:
+        """32 bytes, the same at both ends; empty before the session has been on a connection."""
+        return self._session.session_id
+
+    @property
     def takes_requests(self) -> bool:
         """Whether a request that is made now may still be sent: nobody has said that the session is to end."""
         return self._session.takes_requests

@@ -258,11 +258,12 @@ class _Watched(Stream[Res]):
 
 def _attach(end: End, service: Service, host: _Host, limits: Limits, retry: RetryPolicy) -> Calls:
     """The calls of one end, which are given its events."""
-    calls = Calls(end.connection, service, host, _wakes_by_itself, limits=limits, retry=retry)
+    calls = Calls(service, host, limits=limits, retry=retry)
+    footing = calls.stand(end.connection, _wakes_by_itself)
     accept = end.on_event
 
     def on_event(event: Event) -> bool:
-        calls.handle(event)
+        footing.handle(end.connection, event)
         return isinstance(event, _OF_CALLS) or (accept is not None and accept(event))
 
     end.on_event = on_event

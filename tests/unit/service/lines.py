@@ -158,12 +158,14 @@ class Side:
         self.awake = False
         """Whether it was since it last did."""
         self.events: list[Event] = []
-        self.calls = Calls(cast("Connection", self.spy), service, lines.host, self._wake, limits=limits, retry=retry)
+        self.calls = Calls(service, lines.host, limits=limits, retry=retry)
+        connection = cast("Connection", self.spy)
+        self.footing = self.calls.stand(connection, self._wake)
         accept = end.on_event
 
         def on_event(event: Event) -> bool:
             self.events.append(event)
-            self.calls.handle(event)
+            self.footing.handle(connection, event)
             return accept is not None and accept(event)
 
         end.on_event = on_event

@@ -241,7 +241,7 @@ def test_who_waits_for_a_place_learns_of_the_end() -> None:
         lines.client.start(asked(lines, str(n)))
         lines.settle()
     waiting = lines.client.start(asked(lines))
-    lines.client.calls.handle(Closed(Fault.TRANSPORT_LOST, "", ""))
+    lines.client.calls._handle(lines.client.footing, Closed(Fault.TRANSPORT_LOST, "", ""))
     waiting.step()
     assert isinstance(waiting.error, CallRefused)
     assert waiting.error.failure.reason == "TRANSPORT_LOST"

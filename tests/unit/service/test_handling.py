@@ -225,5 +225,5 @@ def test_room_for_a_stream_whose_handler_has_ended_concerns_nobody(work: Work) -
     streamed(lines)
     lines.settle()
     [event] = lines.server.seen(RequestReceived)
-    lines.server.calls.handle(Writable(event.id))
+    lines.server.calls._handle(lines.server.footing, Writable(event.id))
     assert lines.server.handlers == (0, 0, 0)
