@@ -13,6 +13,7 @@ from ratatoskr.service.link import CallOptions, PeerLink
 from ratatoskr.service.memory import MemoryStore, StoreFull
 from ratatoskr.service.once import OncePolicy, operation_digest
 from ratatoskr.service.pending import Exchange, PendingCalls, Settled
+from ratatoskr.service.redial import Redial, Redialing
 from ratatoskr.service.retry import DEFAULT_RETRIES, NO_RETRIES, RetryBudget, RetryPolicy, verdict
 from ratatoskr.service.router import AsyncHandler, Middleware, Next, Router, StreamHandler, SyncHandler
 from ratatoskr.service.store import Claim, Entry, OnceKey, OnceStore, StoreTransaction, Transaction
@@ -42,6 +43,8 @@ __all__ = [
     "OnceStore",
     "PeerLink",
     "PendingCalls",
+    "Redial",
+    "Redialing",
     "RetryBudget",
     "RetryPolicy",
     "Router",
