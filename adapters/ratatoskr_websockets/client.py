@@ -1,4 +1,4 @@
-"""connect: one connection to a server, from the URL to an open :class:`Peer`, or a reason why not."""
+"""connect: from the URL of a server to an open :class:`Peer`, or a reason why not."""
 
 from __future__ import annotations
 
@@ -6,23 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
-from http import HTTPStatus
 from ipaddress import ip_address
-from ssl import SSLCertVerificationError, SSLContext, SSLError
-from typing import Any, Literal, cast
+from ssl import SSLContext
+from typing import Literal
 from urllib.parse import urlsplit
 
-from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as connect_websocket
-from websockets.exceptions import InvalidHandshake, InvalidStatus
-
-from ratatoskr import Closed, Config, Connection, Fault, LocalProtocolError
-from ratatoskr.service import DEFAULT_RETRIES, OnceStore, RetryPolicy, Router
-from ratatoskr_websockets.driver import MESSAGE_BYTES
+from ratatoskr import Closed, Config, LocalProtocolError
+from ratatoskr.service import DEFAULT_RETRIES, OnceStore, Redial, RetryPolicy, Router
+from ratatoskr_websockets.dialing import Dialer
 from ratatoskr_websockets.errors import ConnectFailed
-from ratatoskr_websockets.guard import GuardedClient
-from ratatoskr_websockets.host import HTTP_LOGGER, LOGGER, SUBPROTOCOL
+from ratatoskr_websockets.host import LOGGER
+from ratatoskr_websockets.lasting import LastingClient
 from ratatoskr_websockets.line import Line, Milestone
 from ratatoskr_websockets.peer import Peer
 from ratatoskr_websockets.workshop import Workshop
@@ -39,6 +33,7 @@ async def connect(
     ssl: SSLContext | None = None,
     proxy: str | Literal[True] | None = True,
     retry: RetryPolicy = DEFAULT_RETRIES,
+    redial: Redial | None = None,
 ) -> AsyncIterator[Peer]:
     """Connect to a server; the block gets the open :class:`Peer`.
 
@@ -48,6 +43,10 @@ async def connect(
     trusts. ``proxy``: a proxy's URL, True for what the environment says, None for none.
     ``retry``: what is made again by itself when it fails; ``NO_RETRIES`` for nothing.
 
+    ``redial``: connect again by itself when the line is lost, as :class:`~ratatoskr.service.Redial` says. Calls then
+    wait for the next line within their time, and those that were under way go on over it; the first connection is
+    waited for, too. By default a lost line ends the peer and every call with it.
+
     At the end of the block open calls complete and the connection is closed; an exception abandons it at once.
 
     Raises :class:`ConnectFailed` where there is no connection, :class:`~ratatoskr.LocalProtocolError` for misuse.
@@ -55,28 +54,50 @@ async def connect(
     host = _check(url, ssl)
     if router is not None:
         config = replace(config, kinds=config.kinds | router.kinds)
-    connection = Connection.client(config, server_name=server_name or host)
-    opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    config = replace(config, session_timeout=redial.session_timeout if redial is not None else 0.0)
+    dialer = Dialer(url, config, server_name or host, ssl, proxy)
+    async with Workshop(router, config, store, retry) as workshop:
+        client = Client(dialer, workshop) if redial is None else LastingClient(dialer, workshop, redial)
+        try:
+            peer = await client.open()
+            yield peer
+            await peer.close()
+        finally:
+            await client.end()
 
-    def on_milestone(milestone: Milestone) -> None:
-        if opened.done():
+
+class Client:
+    """One line, and the peer at its other end."""
+
+    def __init__(self, dialer: Dialer, workshop: Workshop) -> None:
+        self._dialer = dialer
+        self._workshop = workshop
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._line: Line | None = None
+        self._driving: asyncio.Task[None] | None = None
+
+    async def open(self) -> Peer:
+        """Connect. Raises ConnectFailed."""
+        self._line = line = await self._dialer.dial(self._workshop.host, self._on_milestone, lambda: None)
+        calls = self._workshop.calls()
+        line.carry(calls)
+        self._driving = asyncio.create_task(line.run())
+        await self._opened
+        return Peer(line, calls)
+
+    async def end(self) -> None:
+        """Cut the line, if it still lives."""
+        if self._line is not None and self._driving is not None:
+            self._line.close(drain=False)
+            await self._driving
+
+    def _on_milestone(self, milestone: Milestone) -> None:
+        if self._opened.done():
             return
         if isinstance(milestone, Closed):
-            opened.set_exception(ConnectFailed.of(milestone))
+            self._opened.set_exception(ConnectFailed.of(milestone))
         else:
-            opened.set_result(None)
-
-    async with Workshop(router, config, store, retry) as workshop:
-        websocket = await _dial(url, config, ssl, proxy)
-        line = Line(connection, websocket, workshop, on_milestone)
-        driving = asyncio.create_task(line.run())
-        try:
-            await opened
-            yield Peer(line)
-            await Peer(line).close()
-        finally:
-            line.close(drain=False)
-            await driving
+            self._opened.set_result(None)
 
 
 def _check(url: str, ssl: SSLContext | None) -> str:
@@ -100,65 +121,3 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-
-
-async def _dial(
-    url: str, config: Config, ssl: SSLContext | None, proxy: str | Literal[True] | None
-) -> ClientConnection:
-    """A WebSocket that speaks our subprotocol. Raises ConnectFailed."""
-    limits = config.limits
-    options: dict[str, Any] = {} if ssl is None else {"ssl": ssl}
-    try:
-        websocket = await connect_websocket(
-            url,
-            subprotocols=[SUBPROTOCOL],
-            compression=None,
-            proxy=proxy,
-            open_timeout=limits.handshake_timeout,
-            ping_interval=None,
-            close_timeout=limits.close_timeout,
-            max_size=MESSAGE_BYTES,
-            logger=HTTP_LOGGER,
-            create_connection=cast("type[ClientConnection]", partial(GuardedClient, limits=limits)),
-            **options,
-        )
-    except (OSError, InvalidHandshake) as error:
-        raise _why(url, error) from error
-    if websocket.subprotocol != SUBPROTOCOL:
-        websocket.transport.abort()
-        raise ConnectFailed(Fault.REFUSED, f"{url} is a WebSocket server that does not speak {SUBPROTOCOL}")
-    return websocket
-
-
-def _why(url: str, error: OSError | InvalidHandshake) -> ConnectFailed:
-    """What the failure to open a WebSocket means, and what to look at."""
-    match error:
-        case SSLCertVerificationError():
-            return ConnectFailed(
-                Fault.REFUSED,
-                f"{url}: the TLS certificate is not trusted: {error.verify_message}. "
-                "Pass ssl= with a context that trusts its issuer",
-            )
-        case SSLError() | ConnectionResetError() | ConnectionAbortedError() if url.startswith("wss"):
-            why = getattr(error, "reason", None) or "the server ended the connection"
-            return ConnectFailed(
-                Fault.REFUSED, f"{url}: TLS failed: {why}. Does the server speak TLS? Otherwise use ws://"
-            )
-        case TimeoutError():
-            return ConnectFailed(Fault.HANDSHAKE_TIMEOUT, f"{url} did not answer in time")
-        case OSError():
-            return ConnectFailed(
-                Fault.TRANSPORT_LOST, f"Cannot reach {url}: {error.strerror or error}. Is the server running there?"
-            )
-        case InvalidStatus(response=response):
-            status = response.status_code
-            if status == HTTPStatus.SERVICE_UNAVAILABLE:
-                return ConnectFailed(Fault.GOING_AWAY, f"{url} is overloaded or going away (HTTP 503)")
-            said = response.body.decode(errors="replace").strip()[:200] if response.body else ""
-            return ConnectFailed(
-                Fault.REFUSED, f"{url} refused the WebSocket (HTTP {status}). Is it a Ratatoskr server? It says: {said}"
-            )
-        case _:
-            return ConnectFailed(
-                Fault.TRANSPORT_LOST, f"{url} does not answer as a WebSocket server: {error.__cause__ or error}"
-            )

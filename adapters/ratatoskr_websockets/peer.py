@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from ratatoskr import Closed, VerifiedPeer
-from ratatoskr.service import Caller
+from ratatoskr.service import Caller, Calls
 from ratatoskr_websockets.line import Line
 
 
 class Peer(Caller):
     """An open connection, seen from either end. Comes from ``connect``, and from the server that ``serve`` starts."""
 
-    def __init__(self, line: Line) -> None:
-        super().__init__(line.calls)
+    def __init__(self, line: Line, calls: Calls) -> None:
+        super().__init__(calls)
         self._line = line
+        self._calls = calls
 
     def __repr__(self) -> str:
         return f"<Peer {self.peer.subject} at {self.address}, {self._line.connection.state.name}>"
@@ -20,7 +21,7 @@ class Peer(Caller):
     @property
     def peer(self) -> VerifiedPeer:
         """Who is at the other end, as its certificate proves."""
-        return self._line.calls.peer
+        return self._calls.peer
 
     @property
     def session_id(self) -> bytes:
@@ -45,16 +46,20 @@ class Peer(Caller):
     @property
     def going_away(self) -> bool:
         """Whether the other end has said that it takes no new requests. What is open completes."""
-        return self._line.calls.going_away
+        return self._calls.going_away
 
     async def wait_going_away(self) -> None:
         """Wait until the other end takes no new requests, or the connection has ended: time to connect elsewhere."""
-        await self._line.calls.departure()
+        await self._calls.departure()
 
     @property
     def closed(self) -> Closed | None:
         """How the connection ended; None while it has not."""
-        return self._line.calls.closed
+        return self._calls.closed
+
+    def carried_by(self, line: Line) -> bool:
+        """Whether that line is the one to the other end."""
+        return self._line is line
 
     async def close(self, *, drain: bool = True, reason: str = "") -> Closed:
         """End the connection, and wait until it has ended. Returns how. Idempotent.

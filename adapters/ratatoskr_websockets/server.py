@@ -28,10 +28,12 @@ from ratatoskr import (
     Fail,
     Failure,
     Opened,
+    ResumableSession,
+    SessionTable,
     Status,
     VerifiedPeer,
 )
-from ratatoskr.service import DEFAULT_RETRIES, Directory, OnceStore, PeerLink, RetryPolicy, Router
+from ratatoskr.service import DEFAULT_RETRIES, Calls, Directory, OnceStore, PeerLink, RetryPolicy, Router
 from ratatoskr_websockets.driver import MESSAGE_BYTES
 from ratatoskr_websockets.guard import Gate, GuardedServer, Quota
 from ratatoskr_websockets.host import HTTP_LOGGER, LOGGER, SUBPROTOCOL
@@ -57,6 +59,8 @@ def serve(
     per_address: int = 20,
     per_identity: int = 100,
     retry: RetryPolicy = DEFAULT_RETRIES,
+    session_timeout: float = 120.0,
+    sessions: SessionTable | None = None,
 ) -> Server:
     """A server for ``async with``; it listens inside the block, and drains at its end.
 
@@ -67,6 +71,9 @@ def serve(
     ``max_pending_handshakes`` and ``per_address`` bound the clients that have not proved yet who they are,
     ``per_identity`` the connections of one that has. ``retry``:
     what is made again by itself when the server asks a client and that fails.
+
+    ``session_timeout``: how long the calls of a client that has lost its line wait for it to come back, in seconds; 0
+    for not at all. ``sessions``: how many such clients, default :class:`~ratatoskr.SessionTable`'s.
     """
     return Server(
         router,
@@ -81,6 +88,8 @@ def serve(
         per_address=per_address,
         per_identity=per_identity,
         retry=retry,
+        session_timeout=session_timeout,
+        sessions=SessionTable() if sessions is None else sessions,
     )
 
 
@@ -102,9 +111,13 @@ class Server:
         per_address: int,
         per_identity: int,
         retry: RetryPolicy,
+        session_timeout: float,
+        sessions: SessionTable,
     ) -> None:
         self._router = router
-        self._config = replace(config, kinds=config.kinds | router.kinds)
+        self._config = replace(config, kinds=config.kinds | router.kinds, session_timeout=session_timeout)
+        self._sessions = sessions
+        self._kept: dict[bytes, Calls] = {}
         self._host = host
         self._port = port
         self._ssl = ssl
@@ -113,7 +126,7 @@ class Server:
         self._origins = [None, *map(Origin, origins or ())]
         self._gate = Gate(max_pending_handshakes, per_address)
         self._quota = Quota(per_identity)
-        self._lines: set[Line] = set()
+        self._lines: dict[Connection, Line] = {}
         self._retry = retry
         self._peers: dict[PeerLink, Peer] = {}
         self._directory: Directory[PeerLink] = Directory()
@@ -206,13 +219,15 @@ class Server:
         ``Limits.drain_timeout`` each. Without, all handlers are stopped; the outcome of those that run at most once
         is unknown then.
         """
-        for line in self._lines:
+        for line in self._lines.values():
             line.close(drain=drain, reason="the server is going away")
         self._gate.close()
         if not drain:
             self._workshop.stop()
         if self._closing is None:
             self._closing = asyncio.create_task(self._close())
+        for session in self._sessions.waiting():
+            self._kept[session.session_id].wake()
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
@@ -237,22 +252,20 @@ class Server:
                         line.reject(_TOO_MANY)
                 case Opened():
                     self._gate.leave(websocket)
-                    self._peers[line.calls] = Peer(line)
-                    self._directory.enter(line.calls)
+                    self._open(line)
                 case Closed():
-                    if self._peers.pop(line.calls, None) is not None:
-                        self._directory.leave(line.calls)
+                    self._leave(line)
                     if deciding is not None:
                         deciding.cancel()
                     if known is not None:
                         self._quota.leave(known)
 
-        line = Line(Connection.server(self._config), websocket, self._workshop, on_milestone)
-        self._lines.add(line)
+        line = Line(Connection.server(self._config), websocket, self._workshop.host, on_milestone)
+        self._lines[line.connection] = line
         try:
             await line.run()
         finally:
-            self._lines.discard(line)
+            del self._lines[line.connection]
 
     async def _decide(self, line: Line, requested: ConnectionRequested) -> None:
         try:
@@ -264,7 +277,55 @@ class Server:
             LOGGER.exception("on_connect failed: %s at %s", requested.peer.subject, line.address)
             line.reject(_NO_DECISION)
         else:
-            line.accept()
+            self._let_in(line, requested.resume)
+
+    # Sessions that outlive their lines
+
+    def _let_in(self, line: Line, session_id: bytes) -> None:
+        calls = self._kept.get(session_id)
+        session = self._sessions.find(session_id) if calls is not None else None
+        before = line.accept(session)
+        if calls is not None and session is not None and line.connection.session is session:
+            line.carry(calls)
+        if before is not None:
+            self._lines[before].wake()
+
+    def _open(self, line: Line) -> None:
+        """A line is open: its calls are those of the session that goes on, or new ones."""
+        session, calls = line.connection.session, line.calls
+        if calls is None:
+            calls = self._new_calls(session)
+            line.carry(calls)
+        if session is not None:
+            self._sessions.enter(session)
+        if calls not in self._peers:
+            self._directory.enter(calls)
+        self._peers[calls] = Peer(line, calls)
+
+    def _new_calls(self, session: ResumableSession | None) -> Calls:
+        if session is None:
+            return self._workshop.calls()
+
+        def forget() -> None:
+            self._sessions.leave(session)
+            self._kept.pop(session.session_id, None)
+
+        calls = self._kept[session.session_id] = self._workshop.calls(on_rest=self._make_room, on_end=forget)
+        return calls
+
+    def _make_room(self, session: ResumableSession) -> None:
+        """A session waits for its client. Those that there is no room for end; all, where the server does."""
+        if self._closing is not None:
+            session.abandon()
+        for each in self._sessions.wait(session):
+            self._kept[each.session_id].wake()
+
+    def _leave(self, line: Line) -> None:
+        """A line has ended. Its peer is here no longer, unless another line carries its calls."""
+        calls = line.calls
+        if calls is not None and calls in self._peers and self._peers[calls].carried_by(line):
+            del self._peers[calls]
+            self._directory.leave(calls)
 
 
 _TOO_MANY = Failure(

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Self
 
-from ratatoskr import Config, Connection
+from ratatoskr import Config, ResumableSession
 from ratatoskr.service import (
     Calls,
     Directory,
@@ -48,9 +48,23 @@ class Workshop:
         )
         self._upkeep: asyncio.Task[None]
 
-    def calls(self, connection: Connection, wake: Callable[[], None]) -> Calls:
-        """The calls of one connection, whose handlers run here."""
-        return Calls(connection, self._service, self.host, wake, limits=self._limits, retry=self._retry)
+    def calls(
+        self,
+        *,
+        renew: Callable[[], ResumableSession] | None = None,
+        on_rest: Callable[[ResumableSession], None] | None = None,
+        on_end: Callable[[], None] | None = None,
+    ) -> Calls:
+        """The calls of one peer, whose handlers run here."""
+        return Calls(
+            self._service,
+            self.host,
+            limits=self._limits,
+            retry=self._retry,
+            renew=renew,
+            on_rest=on_rest,
+            on_end=on_end,
+        )
 
     async def __aenter__(self) -> Self:
         self._upkeep = asyncio.create_task(self._keep())

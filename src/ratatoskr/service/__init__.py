@@ -8,11 +8,13 @@ from ratatoskr.service.caller import Caller
 from ratatoskr.service.calls import Calls
 from ratatoskr.service.directory import Directory
 from ratatoskr.service.dispatch import Job, Service
+from ratatoskr.service.footing import Footing
 from ratatoskr.service.host import Host, Level, Note, Signal, Task
 from ratatoskr.service.link import CallOptions, PeerLink
 from ratatoskr.service.memory import MemoryStore, StoreFull
 from ratatoskr.service.once import OncePolicy, operation_digest
 from ratatoskr.service.pending import Exchange, PendingCalls, Settled
+from ratatoskr.service.reconnecting import Attempt, Reconnecting
 from ratatoskr.service.redial import Redial, Redialing
 from ratatoskr.service.retry import DEFAULT_RETRIES, NO_RETRIES, RetryBudget, RetryPolicy, verdict
 from ratatoskr.service.router import AsyncHandler, Middleware, Next, Router, StreamHandler, SyncHandler
@@ -23,6 +25,7 @@ __all__ = [
     "DEFAULT_RETRIES",
     "NO_RETRIES",
     "AsyncHandler",
+    "Attempt",
     "Call",
     "CallOptions",
     "Caller",
@@ -31,6 +34,7 @@ __all__ = [
     "Directory",
     "Entry",
     "Exchange",
+    "Footing",
     "Host",
     "Job",
     "Level",
@@ -43,6 +47,7 @@ __all__ = [
     "OnceStore",
     "PeerLink",
     "PendingCalls",
+    "Reconnecting",
     "Redial",
     "Redialing",
     "RetryBudget",

@@ -81,6 +81,8 @@ class Calls:
         self._vacancy = Broadcast(host)
         self._peer: VerifiedPeer | None = None
         self._lost: Closed | None = None
+        self._given_up = False
+        self._opened_at: float | None = None
         self.going_away: bool = False
         """Whether the peer has said that it takes no new requests."""
 
@@ -106,6 +108,7 @@ class Calls:
         """Go on over that connection. ``wake`` makes its driver poll, soon: what is said in one turn goes out in one
         flight.
         """
+        self._peer = connection.peer or self._peer
         footing = self._asker.footing if self._asker.sessions else self._new_footing()
         footing.stand(connection, wake)
         return footing
@@ -115,6 +118,15 @@ class Calls:
         assert self._renew is not None
         self._new_footing().wait(self._renew())
 
+    def take_opened(self) -> float | None:
+        """When a connection was opened, in seconds of the monotonic clock; None where none was since this was asked."""
+        opened_at, self._opened_at = self._opened_at, None
+        return opened_at
+
+    def wake(self) -> None:
+        """Poll, soon, what the calls stand on."""
+        self._asker.footing.wake()
+
     async def vacancy(self) -> None:
         """Wait until another connection is wanted, or all is over."""
         while self.waiting is None and self.closed is None:
@@ -122,11 +134,14 @@ class Calls:
 
     def give_up(self, why: Closed) -> None:
         """There will be no other connection, and this is why: where there is none now, tell what becomes of calls."""
-        self._renew, self._lost = None, why
-        session = self.waiting
+        self._renew, self._lost, self._given_up = None, why, True
+        self._abandon(self._asker.footing)
+
+    def _abandon(self, footing: Footing) -> None:
+        session = footing.waiting
         if session is not None:
             session.abandon()
-            self._asker.footing.wake()
+            footing.wake()
 
     def _new_footing(self) -> Footing:
         footing = Footing(self._host, self._handle, self._on_rest)
@@ -174,6 +189,7 @@ class Calls:
                 self._handlers.has_room(id)
             case Opened(peer):
                 self._peer = peer
+                self._opened_at = self._host.now().mono
             case GoingAway():
                 self._depart(footing)
             case Closed() | SessionEnded():
@@ -197,6 +213,8 @@ class Calls:
             if session is not None:
                 footing.wait(session)
                 self._vacancy.fire()
+                if self._given_up or footing is not self._asker.footing:
+                    self._abandon(footing)
                 return
         elif footing.waiting is None:  # the connection goes on with a new session
             self._handlers.leave(footing)

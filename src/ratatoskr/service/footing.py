@@ -75,12 +75,14 @@ class Footing:
         try:
             while (session := self._waiting) is not None:
                 event = session.poll(self._host.now())
-                if isinstance(event, Wait):
+                if not isinstance(event, Wait):
+                    self._on_event(self, event)
+                    continue
+                if self._on_rest is not None:
+                    self._on_rest(session)
+                if not session.ended:  # else what that means for its calls is to be told
                     self._arm(event.until)
-                    if self._on_rest is not None:
-                        self._on_rest(session)
                     return
-                self._on_event(self, event)
         finally:
             self._polling = False
 

@@ -88,6 +88,11 @@ class ResumableSession(CallSurface):
         return self._peer is not None
 
     @property
+    def queued(self) -> int:
+        """Requests that wait to be sent."""
+        return self._session.queued
+
+    @property
     def bytes_held(self) -> int:
         """Bytes of all that waits to be sent or acknowledged."""
         return self._session.bytes_held

@@ -120,6 +120,11 @@ class Session:
         self._answering.fail(id, failure, replayed=replayed)
 
     @property
+    def queued(self) -> int:
+        """Requests that wait for a slot."""
+        return self._asking.calls.queued
+
+    @property
     def bytes_held(self) -> int:
         """Bytes of all that waits to be sent or acknowledged."""
         return self._asking.calls.queued_bytes + self._sender.bytes_held

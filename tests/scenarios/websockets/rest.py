@@ -31,7 +31,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 def left(peer: Peer) -> dict[str, int]:
     """What one end still has to do with calls, by name."""
-    calls = peer._line.calls
+    calls = peer._calls
     handlers = calls._handlers
     counts = {
         "tasks": len(calls._asker.host.tasks),  # type: ignore[attr-defined]

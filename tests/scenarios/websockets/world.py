@@ -88,7 +88,10 @@ class World:
     def connect(
         self, server: Server, config: Config | None = None, **options: Any
     ) -> AbstractAsyncContextManager[Peer]:
-        return connect(url(server), config or self.client_config(), proxy=None, **options)
+        return self.connect_to(url(server), config, **options)
+
+    def connect_to(self, url: str, config: Config | None = None, **options: Any) -> AbstractAsyncContextManager[Peer]:
+        return connect(url, config or self.client_config(), proxy=None, **options)
 
     # What the platform does
 
@@ -192,7 +195,14 @@ class Relay:
 
     def __init__(self, port: int) -> None:
         self._target = port
+        self._open = True
+        self._silent = False
+        self.connections = 0
+        """Clients that were let in."""
+        self.refused = 0
+        """Clients that were not."""
         self._writers: list[asyncio.StreamWriter] = []
+        self._clients: list[asyncio.StreamWriter] = []
         self._flowing = asyncio.Event()
         self._flowing.set()
 
@@ -214,6 +224,24 @@ class Relay:
         for writer in self._writers:
             writer.transport.abort()
 
+    def cut_client(self) -> None:
+        """End the clients' sides alone: the server notices nothing."""
+        self._silent = True
+        for writer in self._clients:
+            writer.transport.abort()
+
+    def refuse(self) -> None:
+        """Let nobody in any more."""
+        self._open = False
+
+    def let_in(self) -> None:
+        """Let everybody in again."""
+        self._open = True
+
+    def lead_to(self, port: int) -> None:
+        """Let whoever comes from now on come to another server."""
+        self._target = port
+
     def stop(self) -> None:
         """Pass nothing on any more."""
         self._flowing.clear()
@@ -223,8 +251,14 @@ class Relay:
         self._flowing.set()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._open:
+            self.refused += 1
+            writer.transport.abort()
+            return
+        self.connections += 1
         there = await asyncio.open_connection("127.0.0.1", self._target)
         self._writers += [writer, there[1]]
+        self._clients.append(writer)
         await asyncio.gather(self._copy(reader, there[1]), self._copy(there[0], writer))
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -236,4 +270,5 @@ class Relay:
         except ConnectionError:
             pass
         finally:
-            writer.close()
+            if not self._silent:
+                writer.close()

@@ -1,0 +1,104 @@
+"""Dialing: from a URL to a WebSocket with a client's connection on it, or a reason why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from ssl import SSLCertVerificationError, SSLContext, SSLError
+from typing import Any, Literal, cast
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as connect_websocket
+from websockets.exceptions import InvalidHandshake, InvalidStatus
+
+from ratatoskr import Config, Connection, Fault, ResumableSession
+from ratatoskr_websockets.driver import MESSAGE_BYTES
+from ratatoskr_websockets.errors import ConnectFailed
+from ratatoskr_websockets.guard import GuardedClient
+from ratatoskr_websockets.host import HTTP_LOGGER, SUBPROTOCOL, AsyncioHost
+from ratatoskr_websockets.line import Line, Milestone
+
+
+@dataclass(frozen=True, slots=True)
+class Dialer:
+    """How to reach one server."""
+
+    url: str
+    config: Config
+    server_name: str
+    ssl: SSLContext | None
+    proxy: str | Literal[True] | None
+
+    async def dial(
+        self,
+        host: AsyncioHost,
+        on_milestone: Callable[[Milestone], None],
+        session: Callable[[], ResumableSession | None],
+    ) -> Line:
+        """A line that nobody drives yet. ``session`` is asked for once there is a WebSocket: what the connection goes
+        on with. Raises ConnectFailed.
+        """
+        websocket = await self._open()
+        connection = Connection.client(self.config, server_name=self.server_name, session=session())
+        return Line(connection, websocket, host, on_milestone)
+
+    async def _open(self) -> ClientConnection:
+        """A WebSocket that speaks our subprotocol. Raises ConnectFailed."""
+        limits, ssl, url = self.config.limits, self.ssl, self.url
+        options: dict[str, Any] = {} if ssl is None else {"ssl": ssl}
+        try:
+            websocket = await connect_websocket(
+                url,
+                subprotocols=[SUBPROTOCOL],
+                compression=None,
+                proxy=self.proxy,
+                open_timeout=limits.handshake_timeout,
+                ping_interval=None,
+                close_timeout=limits.close_timeout,
+                max_size=MESSAGE_BYTES,
+                logger=HTTP_LOGGER,
+                create_connection=cast("type[ClientConnection]", partial(GuardedClient, limits=limits)),
+                **options,
+            )
+        except (OSError, InvalidHandshake) as error:
+            raise _why(url, error) from error
+        if websocket.subprotocol != SUBPROTOCOL:
+            websocket.transport.abort()
+            raise ConnectFailed(Fault.REFUSED, f"{url} is a WebSocket server that does not speak {SUBPROTOCOL}")
+        return websocket
+
+
+def _why(url: str, error: OSError | InvalidHandshake) -> ConnectFailed:
+    """What the failure to open a WebSocket means, and what to look at."""
+    match error:
+        case SSLCertVerificationError():
+            return ConnectFailed(
+                Fault.REFUSED,
+                f"{url}: the TLS certificate is not trusted: {error.verify_message}. "
+                "Pass ssl= with a context that trusts its issuer",
+            )
+        case SSLError() | ConnectionResetError() | ConnectionAbortedError() if url.startswith("wss"):
+            why = getattr(error, "reason", None) or "the server ended the connection"
+            return ConnectFailed(
+                Fault.REFUSED, f"{url}: TLS failed: {why}. Does the server speak TLS? Otherwise use ws://"
+            )
+        case TimeoutError():
+            return ConnectFailed(Fault.HANDSHAKE_TIMEOUT, f"{url} did not answer in time")
+        case OSError():
+            return ConnectFailed(
+                Fault.TRANSPORT_LOST, f"Cannot reach {url}: {error.strerror or error}. Is the server running there?"
+            )
+        case InvalidStatus(response=response):
+            status = response.status_code
+            if status == HTTPStatus.SERVICE_UNAVAILABLE:
+                return ConnectFailed(Fault.GOING_AWAY, f"{url} is overloaded or going away (HTTP 503)")
+            said = response.body.decode(errors="replace").strip()[:200] if response.body else ""
+            return ConnectFailed(
+                Fault.REFUSED, f"{url} refused the WebSocket (HTTP {status}). Is it a Ratatoskr server? It says: {said}"
+            )
+        case _:
+            return ConnectFailed(
+                Fault.TRANSPORT_LOST, f"{url} does not answer as a WebSocket server: {error.__cause__ or error}"
+            )
