@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import ip_address
@@ -24,7 +24,7 @@ from ratatoskr_websockets.workshop import Workshop
 
 @asynccontextmanager
 async def connect(
-    url: str,
+    url: str | Sequence[str],
     config: Config,
     *,
     router: Router | None = None,
@@ -45,19 +45,23 @@ async def connect(
 
     ``redial``: connect again by itself when the line is lost, as :class:`~ratatoskr.service.Redial` says. Calls then
     wait for the next line within their time, and those that were under way go on over it; the first connection is
-    waited for, too. By default a lost line ends the peer and every call with it.
+    waited for, too. ``url`` may then name several servers that do the same: the next one is dialled when one says
+    goodbye or cannot be reached. By default a lost line ends the peer and every call with it.
 
     At the end of the block open calls complete and the connection is closed; an exception abandons it at once.
 
     Raises :class:`ConnectFailed` where there is no connection, :class:`~ratatoskr.LocalProtocolError` for misuse.
     """
-    host = _check(url, ssl)
+    urls = [url] if isinstance(url, str) else list(url)
+    hosts = [_check(each, ssl) for each in urls]
+    if not urls or (redial is None and len(urls) > 1):
+        raise LocalProtocolError(f"{len(urls)} URLs: name one server, or several together with redial=")
     if router is not None:
         config = replace(config, kinds=config.kinds | router.kinds)
     config = replace(config, session_timeout=redial.session_timeout if redial is not None else 0.0)
-    dialer = Dialer(url, config, server_name or host, ssl, proxy)
+    dialers = [Dialer(each, config, server_name or host, ssl, proxy) for each, host in zip(urls, hosts, strict=True)]
     async with Workshop(router, config, store, retry) as workshop:
-        client = Client(dialer, workshop) if redial is None else LastingClient(dialer, workshop, redial)
+        client = Client(dialers[0], workshop) if redial is None else LastingClient(dialers, workshop, redial)
         try:
             peer = await client.open()
             yield peer

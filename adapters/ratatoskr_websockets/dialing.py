@@ -20,6 +20,16 @@ from ratatoskr_websockets.guard import GuardedClient
 from ratatoskr_websockets.host import HTTP_LOGGER, SUBPROTOCOL, AsyncioHost
 from ratatoskr_websockets.line import Line, Milestone
 
+_FOR_NOW = frozenset(
+    {
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
+"""What servers, and the proxies before them, say while they cannot; trying again can help."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dialer:
@@ -92,8 +102,8 @@ def _why(url: str, error: OSError | InvalidHandshake) -> ConnectFailed:
             )
         case InvalidStatus(response=response):
             status = response.status_code
-            if status == HTTPStatus.SERVICE_UNAVAILABLE:
-                return ConnectFailed(Fault.GOING_AWAY, f"{url} is overloaded or going away (HTTP 503)")
+            if status in _FOR_NOW:
+                return ConnectFailed(Fault.GOING_AWAY, f"{url} is overloaded or going away (HTTP {status})")
             said = response.body.decode(errors="replace").strip()[:200] if response.body else ""
             return ConnectFailed(
                 Fault.REFUSED, f"{url} refused the WebSocket (HTTP {status}). Is it a Ratatoskr server? It says: {said}"

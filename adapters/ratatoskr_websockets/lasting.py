@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 
 from ratatoskr import Closed, Fault, ResumableSession, new_session
@@ -21,6 +23,11 @@ class LastingPeer(Peer):
         super().__init__(line, calls)
         self._client = client
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a line now. Calls wait for one while there is none."""
+        return self._line.closed is None
+
     def move(self, line: Line) -> None:
         """There is another line."""
         self._line = line
@@ -38,13 +45,16 @@ class LastingPeer(Peer):
 
 
 class LastingClient:
-    """Lines, one after the other, for the calls of one peer."""
+    """Lines, one after the other, for the calls of one peer.
 
-    def __init__(self, dialer: Dialer, workshop: Workshop, policy: Redial) -> None:
-        self._dialer = dialer
+    A line that was lost is dialled again where it was, so that its session goes on; otherwise the servers take turns.
+    """
+
+    def __init__(self, dialers: Sequence[Dialer], workshop: Workshop, policy: Redial) -> None:
+        self._dialers = deque(dialers)
         self._workshop = workshop
         self._calls = workshop.calls(
-            renew=lambda: new_session(dialer.config), on_rest=self._on_rest, on_end=self._on_end
+            renew=lambda: new_session(dialers[0].config), on_rest=self._on_rest, on_end=self._on_end
         )
         self._reconnecting = Reconnecting(self._calls, workshop.host, policy, self._dial)
         self._running: asyncio.Task[Attempt] | None = None
@@ -98,10 +108,12 @@ class LastingClient:
 
     async def _dial(self) -> Attempt:
         """One line, until another one is wanted."""
+        dialer = self._dialers[0]
         try:
-            line = await self._dialer.dial(self._workshop.host, self._on_milestone, self._session)
+            line = await dialer.dial(self._workshop.host, self._on_milestone, self._session)
         except ConnectFailed as error:
             self._failed = error
+            self._dialers.rotate(-1)
             return Attempt(error.fault, str(error))
         self._line = line
         line.carry(self._calls)
@@ -109,11 +121,13 @@ class LastingClient:
         driving.add_done_callback(lambda _: self._lines.pop(line))
         await self._calls.vacancy()
         closed = line.closed
+        if line.going_away or not line.opened:
+            self._dialers.rotate(-1)
         if closed is None:
-            return Attempt(Fault.GOING_AWAY, f"{self._dialer.url} takes no new requests", going_away=True)
+            return Attempt(Fault.GOING_AWAY, f"{dialer.url} takes no new requests", going_away=True)
         advice = closed.failure.retry_delay if closed.failure is not None else None
         self._failed = ConnectFailed.of(closed)
-        return Attempt(closed.fault, f"{self._dialer.url}: {self._failed}", line.going_away, advice)
+        return Attempt(closed.fault, f"{dialer.url}: {self._failed}", line.going_away, advice)
 
     def _session(self) -> ResumableSession | None:
         return self._calls.waiting

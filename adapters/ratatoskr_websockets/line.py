@@ -47,7 +47,8 @@ class Line:
         """Whether the other end takes no new requests."""
         self._driver = Driver(connection, websocket, host.now, self._on_event, self._on_wait)
         self._on_milestone = on_milestone
-        self._opened = False
+        self.opened = False
+        """Whether it ever was open."""
         self._over = asyncio.Event()
         self._calls: Calls | None = None
         self._footing: Footing | None = None
@@ -109,7 +110,7 @@ class Line:
     def _note(self, event: Event) -> None:
         match event:
             case Opened(peer):
-                self._opened = True
+                self.opened = True
                 what = "resumed" if event.resumed else "opened"
                 LOGGER.info("%s: %s (%s) at %s", what, peer.subject, peer.role.name, self.address)
             case Stalled(seconds):
@@ -137,7 +138,7 @@ class Line:
             LOGGER.warning("rejected: %s: %s", who, closed.failure)
         else:
             level = logging.WARNING if fault.cls is FaultClass.SESSION else logging.INFO
-            what = "closed" if self._opened else "ended before it was open"
+            what = "closed" if self.opened else "ended before it was open"
             LOGGER.log(level, "%s: %s: %s [%s] %s", what, who, fault.name, closed.rule, closed.detail)
 
 

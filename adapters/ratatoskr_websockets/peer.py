@@ -39,6 +39,11 @@ class Peer(Caller):
         return self._line.connection.round_trip
 
     @property
+    def connected(self) -> bool:
+        """Whether there is a line to the other end now."""
+        return self.closed is None
+
+    @property
     def takes_requests(self) -> bool:
         """Whether a call that is made now may still be sent. On a peer that takes none, every call fails at once."""
         return self._line.connection.takes_requests

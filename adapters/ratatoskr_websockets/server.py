@@ -333,9 +333,10 @@ _TOO_MANY = Failure(
     "TOO_MANY_CONNECTIONS",
     "this identity has as many connections as it may: end one of them",
     Disposition.NOT_PROCESSED,
+    30.0,  # by then one whose line is dead may have been found out
 )
 _NO_DECISION = Failure(
-    Status.INTERNAL, "INTERNAL", "the server could not decide about this connection", Disposition.NOT_PROCESSED
+    Status.INTERNAL, "INTERNAL", "the server could not decide about this connection", Disposition.NOT_PROCESSED, 5.0
 )
 
 

@@ -167,6 +167,8 @@ class _Call:
         self._failures: list[Failure] = []
         self._id: RequestId | None = None
         self._footing: Footing | None = None
+        self._session = 0
+        self._attempts = 0
 
     async def make(self, waiter: Waiter | Stream[Any]) -> None:
         """Ask. Raises CallError."""
@@ -199,11 +201,14 @@ class _Call:
         """When to ask once more, in seconds of the monotonic clock. Raises CallError where that is not to be."""
         asker, now = self._asker, self._asker.host.now().mono
         self._failures.append(failure)
+        moved = asker.footing is not self._footing or asker.footing.session != self._session
+        self._attempts += not moved
         delay = asker.retries.delay(
             self._kind,
             failure,
-            attempt=len(self._failures) - 1,
+            attempt=self._attempts - 1,
             remaining=self._deadline - now,
+            moved=moved,
             takes_requests=asker.closed is None and asker.footing.at.takes_requests,
             items=came,
         )
@@ -212,7 +217,7 @@ class _Call:
         return now + delay
 
     def _add(self, waiter: Waiter | Stream[Any], id: RequestId, footing: Footing) -> None:
-        self._id, self._footing = id, footing
+        self._id, self._footing, self._session = id, footing, footing.session
         self._asker.pending.add(id, waiter)
         footing.wake()
 

@@ -217,6 +217,7 @@ class Calls:
                     self._abandon(footing)
                 return
         elif footing.waiting is None:  # the connection goes on with a new session
+            footing.session += 1
             self._handlers.leave(footing)
             self._asker.sealed.fire()
             return

@@ -33,6 +33,8 @@ class Footing:
         self._polling = False
         self._sleeper: Task | None = None
         self._wakes_at = inf
+        self.session: int = 0
+        """Counts the sessions that it stood on: one may take the place of another that the server does not know."""
         self.at: CallSurface
         """Where requests are made and answered."""
         self.connection: Connection

@@ -23,7 +23,8 @@ A retry is the same request once more: a new message with the nonce, the payload
    success gives ``token_ratio`` of one back, and retries are made only while more than half of them are left. So a peer
    that only fails gets fewer than ``tokens / 2`` retries, however many calls there are, and one that fails often gets
    ``token_ratio`` more for each success: retries never multiply the load that made them necessary. The end of a
-   connection costs nothing: it fails every open call at once, and says nothing of the load that the peer can bear.
+   session costs nothing: it fails every open call at once, and says nothing of the load that the peer can bear. Where
+   calls have moved on to another session, what failed with the old one is made there at once, and not counted.
 5. *Not together.* The delay is drawn between nothing and ``first_delay * growth ** attempt``, at most
    ``longest_delay``. The peer's advice is a floor: the draw is added to it, or all that were refused in one moment
    would be back in one moment. Their sum is cut to ``longest_delay``, but never to less than the advice.
@@ -104,17 +105,28 @@ class RetryBudget:
         self._tokens = min(self._policy.tokens, self._tokens + self._policy.token_ratio)
 
     def delay(
-        self, kind: AnyKind, failure: Failure, *, attempt: int, remaining: float, takes_requests: bool, items: int = 0
+        self,
+        kind: AnyKind,
+        failure: Failure,
+        *,
+        attempt: int,
+        remaining: float,
+        takes_requests: bool,
+        items: int = 0,
+        moved: bool = False,
     ) -> float | None:
         """After how many seconds the request is to be made again, which may be 0.0; None where it is not.
 
         To be asked once for each failure. ``attempt`` is the number of the one that failed, 0 for the first, and
         ``failure`` its own, not a :func:`verdict`. ``remaining``: what is left of the call's time, in seconds.
         ``takes_requests``: whether the connection to retry on does. ``items``: how many a stream brought before.
+        ``moved``: whether it failed in a session that another one has taken the place of.
         """
         if not takes_requests or items or not _may_repeat(kind, failure):
             return None
         policy = self._policy
+        if moved and policy.attempts > 1:
+            return 0.0 if remaining > 0 else None
         self._tokens = max(0.0, self._tokens - 1)
         if attempt + 1 >= policy.attempts or self._tokens <= policy.tokens / 2:
             return None

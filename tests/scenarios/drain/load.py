@@ -6,8 +6,9 @@ import asyncio
 import random
 from collections import Counter
 
-from examples.rolling_restart.client import Platform, browse, pay, search
+from examples.rolling_restart.client import browse, pay, search
 from examples.rolling_restart.server import LAMPS
+from ratatoskr_websockets import Peer
 
 SEARCHERS = 40
 BROWSERS = 10
@@ -17,8 +18,8 @@ BUYERS = 10
 class Load:
     """Workers, each of which asks again as soon as it is answered. The first call that fails ends all of them."""
 
-    def __init__(self, platform: Platform, random: random.Random) -> None:
-        self._platform = platform
+    def __init__(self, server: Peer, random: random.Random) -> None:
+        self._server = server
         self._random = random
         self._stopping = False
         self._answer = asyncio.Condition()
@@ -50,14 +51,14 @@ class Load:
     async def _search(self) -> None:
         while not self._stopping:
             self.asked["search"] += 1
-            found = await self._platform.ask(search)
+            found = await search(self._server)
             assert len(found.offers) == 2
             await self._count("search")
 
     async def _browse(self) -> None:
         while not self._stopping:
             self.asked["browse"] += 1
-            items = await self._platform.ask(browse)
+            items = await browse(self._server)
             assert [item.found for item in items] == list(range(1, LAMPS + 1))
             await self._count("browse")
 
@@ -67,14 +68,14 @@ class Load:
         while not self._stopping:
             key = f"{name}/{len(keys)}"
             self.asked["payment"] += 1
-            answer = await self._platform.ask(pay, key)
+            answer = await pay(self._server, key)
             assert not answer.replayed, f"{key} was paid before"
             keys.append(key)
             self.payments[key] = answer.message.payment_id
             await self._count("payment")
             key = self._random.choice(keys)
             self.asked["repeat"] += 1
-            again = await self._platform.ask(pay, key)
+            again = await pay(self._server, key)
             assert again.replayed, f"{key} was paid again"
             assert again.message.payment_id == self.payments[key]
             await self._count("repeat")

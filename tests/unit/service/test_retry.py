@@ -54,9 +54,16 @@ def decide(
     remaining: float = 30.0,
     takes_requests: bool = True,
     items: int = 0,
+    moved: bool = False,
 ) -> float | None:
     return (of or budget()).delay(
-        kind, failure, attempt=attempt, remaining=remaining, takes_requests=takes_requests, items=items
+        kind,
+        failure,
+        attempt=attempt,
+        remaining=remaining,
+        takes_requests=takes_requests,
+        items=items,
+        moved=moved,
     )
 
 
@@ -427,3 +434,16 @@ def test_a_retry_that_the_end_of_the_connection_stops_does_not_deny_what_came_be
     assert decide(PAYMENT_AUTHORIZE, RUNNING_ELSEWHERE, of=of, attempt=0) is not None
     assert decide(PAYMENT_AUTHORIZE, GOING_AWAY, of=of, attempt=1, takes_requests=False) is None
     assert verdict(RUNNING_ELSEWHERE, GOING_AWAY) == replace(GOING_AWAY, disposition=MAYBE)
+
+
+def test_what_failed_with_a_session_is_made_at_once_in_the_next_one_and_costs_nothing() -> None:
+    of = RetryBudget(RetryPolicy(), no_entropy)
+    lost = ended(Fault.SESSION_UNKNOWN, sent=True)
+    for _ in range(100):
+        assert decide(NOTE, GOING_AWAY, of=of, attempt=9, moved=True) == 0.0
+        assert decide(REDEEM, lost, of=of, attempt=9, moved=True) == 0.0
+        assert decide(NOTE, lost, of=of, moved=True) is None, "it may have had an effect, and could have another one"
+    assert decide(NOTE, GOING_AWAY, of=of, remaining=0.0, moved=True) is None
+    assert decide(WATCH, GOING_AWAY, of=of, items=1, moved=True) is None
+    assert decide(NOTE, BUSY, of=budget(1.0, tokens=3, attempts=2)) is not None
+    assert decide(NOTE, GOING_AWAY, of=RetryBudget(NO_RETRIES, no_entropy), moved=True) is None
