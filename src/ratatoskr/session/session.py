@@ -229,10 +229,11 @@ class Session:
     def build(self, now: Now, controls: list[v1.Control]) -> bytes | None:
         """The next flight, numbered, chained and sealed; None when there is nothing to say."""
         draining = self._draining
-        if draining.announced:
-            controls = [*controls, *draining.controls(self._quiet())]
-        if self._asking.has_controls and not self._sender.sends_again:  # they may name what the peer still lacks
-            controls = [*controls, *self._asking.controls(now.mono, self._sender.most_controls - len(controls))]
+        if not self._sender.sends_again:  # controls name what was sent before, or end it
+            if draining.announced:
+                controls = [*controls, *draining.controls(self._quiet())]
+            if self._asking.has_controls:
+                controls = [*controls, *self._asking.controls(now.mono, self._sender.most_controls - len(controls))]
         flight = self._sender.build(
             now, controls, self._inbox.delivered, self._answering.calls.open, seal=draining.disconnect_sent
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -14,58 +13,14 @@ from ratatoskr.events import (
     Opened,
     RequestExpired,
     RequestFailed,
-    RequestId,
     RequestReceived,
     ResponseReceived,
     SessionEnded,
     Wait,
 )
 from ratatoskr.messages.standard import MARKETPLACE_SEARCH, PAYMENT_AUTHORIZE
-from ratatoskr.session import ResumableSession
-from ratatoskr.testing import Authority, End, Pair
+from tests.unit.connection.resuming import AUTHORITY, KEPT, ask, lose, make_pair, resume, session_of
 from tests.unit.session.support import FOUND, LAMP, paid, pay
-
-AUTHORITY = Authority("resuming")
-DEVICE, SERVER = AUTHORITY.device(), AUTHORITY.server("yggdrasil.test")
-KEPT = 60.0
-
-
-def make_pair(*, client: float = KEPT, server: float = KEPT, **changes: Any) -> Pair:
-    both = Pair(
-        client=AUTHORITY.client_config(DEVICE, session_timeout=client),
-        server=AUTHORITY.server_config(identity=SERVER, session_timeout=server),
-        **changes,
-    )
-    both.open()
-    return both
-
-
-def lose(both: Pair) -> None:
-    """The line is cut, both ends notice, and their ``Closed`` is taken."""
-    both.cut()
-    both.run()
-    for end in (both.client, both.server):
-        assert end.take(Closed).fault is Fault.TRANSPORT_LOST
-
-
-def resume(both: Pair) -> None:
-    both.reconnect()
-    both.run_until(lambda: both.client.seen(Opened) and both.server.seen(Opened))
-    both.run()
-    for end in (both.client, both.server):
-        assert end.take(Opened).resumed
-
-
-def ask(both: Pair, **options: Any) -> tuple[RequestId, RequestReceived]:
-    id = both.client.connection.request(PAYMENT_AUTHORIZE, pay(), **options)
-    both.run()
-    return id, both.server.take(RequestReceived)
-
-
-def session_of(end: End) -> ResumableSession:
-    session = end.connection.session
-    assert session is not None
-    return session
 
 
 def test_an_answer_given_while_there_is_no_line_arrives_over_the_next_one() -> None:
