@@ -206,9 +206,11 @@ class Engine:
         return verdict, before if isinstance(before, Engine) else None
 
     def replaced(self) -> None:
-        """Another connection has taken the session over: this one ends here and now."""
+        """Another connection has taken the session over: this one ends here and now, unless it has ended."""
         self._released = True
         self._resumable = None
+        if self._machine.state is State.CLOSED:
+            return
         self._reader.stop()
         self._writer.clear()
         self._timers.clear()

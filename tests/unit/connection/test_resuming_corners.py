@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from ratatoskr.connection import State
+from ratatoskr.config import Config
+from ratatoskr.connection import Connection, State
 from ratatoskr.errors import Fault
-from ratatoskr.events import Closed, RequestReceived, ResponseReceived
+from ratatoskr.events import Closed, ConnectionRequested, Disconnect, Event, RequestReceived, ResponseReceived, Wait
 from ratatoskr.limits import Limits
-from tests.unit.connection.resuming import lose, make_pair, resume
+from ratatoskr.testing import Pair
+from tests.unit.connection.resuming import ask, lose, make_pair, resume, session_of
 from tests.unit.messages.support import PLAIN
-from tests.unit.session.support import note
+from tests.unit.session.support import note, paid
+
+
+def ask_again(both: Pair, server: Config | None = None) -> Connection:
+    """Another line, up to the server's decision, which is left to the test. Nobody polls the old connections."""
+    both.reconnect(server=server)
+    both.replaced.clear()
+    accept, requested = both.server.on_event, list[Event]()
+
+    def wait(event: Event) -> bool:
+        if isinstance(event, ConnectionRequested):
+            requested.append(event)
+        return isinstance(event, ConnectionRequested)
+
+    both.server.on_event = wait
+    both.run_until(lambda: requested)
+    both.server.on_event = accept
+    return both.server.connection
 
 
 def test_going_away_does_not_overtake_what_is_sent_again() -> None:
@@ -55,3 +74,29 @@ def test_the_end_does_not_overtake_what_is_sent_again() -> None:
     both.run(1.0)
     assert both.client.take(ResponseReceived).id is id
     assert both.client.take(Closed).fault is both.server.take(Closed).fault is Fault.CLEAN
+
+
+def test_a_connection_that_is_cut_leaves_its_session_to_the_next_one_before_it_says_closed() -> None:
+    """The driver closes the transport, and meanwhile the client comes again."""
+    both = make_pair()
+    id, asked = ask(both)
+    session, old = session_of(both.server), both.server.connection
+    old.close(drain=False)
+    assert isinstance(old.poll(both.clock.now), Disconnect)
+    both.clock.advance(6.0)
+    cut = old.poll(both.clock.now)
+    assert isinstance(cut, Disconnect)
+    assert cut.abort
+    assert old.state is State.CLOSED
+    both.client.connection.receive_eof()
+    both._drive(both.client)
+    server = ask_again(both)
+    assert server.accept(session=session) is old
+    closed, wait = (old.poll(both.clock.now) for _ in range(2))
+    assert isinstance(closed, Closed)
+    assert closed.fault is Fault.ABANDONED
+    assert isinstance(wait, Wait)
+    both.open()
+    old.respond(asked.id, paid())
+    both.run()
+    assert both.client.take(ResponseReceived).id is id
