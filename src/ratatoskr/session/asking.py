@@ -65,8 +65,7 @@ class Asker:
         self._cancel_bucket = _half(limits)
         self.calls.bind(limits)
         for call in self.calls.all_queued():
-            if call.size > limits.envelope_bytes or not _carries(limits, call.metadata):
-                self._take_out(call, AskingInput.REFUSE, TOO_LONG)
+            self._check_length(call)
 
     # From the application
 
@@ -302,9 +301,13 @@ class Asker:
                 self._grants[call] = None
 
     def adopt(self, other: Asker) -> None:
-        """Take over the requests that have no number in another session; their ids stay."""
+        """Take over the requests that have no number in another session; their ids stay. They are refused as here."""
         for call in self.calls.adopt(other.calls):
             call.owner = self
+            if self.refusal is not None:
+                self._take_out(call, AskingInput.REFUSE, self.refusal)
+                continue
+            self._check_length(call)
             if call.deadline < self._timers.get(Timer.REQUEST):
                 self._timers.set(Timer.REQUEST, call.deadline)
         self.fresh.extend(other.fresh)
@@ -320,6 +323,11 @@ class Asker:
         self.refuse(ended(fault, sent=False), AskingInput.END)
         self._cancels.clear()
         self._grants.clear()
+
+    def _check_length(self, call: OutgoingCall) -> None:
+        """Take a request out of the queue that is longer than the peer reads."""
+        if call.size > self._limits.envelope_bytes or not _carries(self._limits, call.metadata):
+            self._take_out(call, AskingInput.REFUSE, TOO_LONG)
 
     def _take_out(self, call: OutgoingCall, input: AskingInput, failure: Failure) -> None:
         """End a request that has no number."""

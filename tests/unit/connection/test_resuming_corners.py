@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ratatoskr.config import Config
 from ratatoskr.connection import Connection, State
-from ratatoskr.errors import Fault
-from ratatoskr.events import Closed, ConnectionRequested, Disconnect, Event, RequestReceived, ResponseReceived, Wait
+from ratatoskr.errors import Disposition, Fault
+from ratatoskr.events import (
+    Closed,
+    ConnectionRequested,
+    Disconnect,
+    Event,
+    RequestFailed,
+    RequestReceived,
+    ResponseReceived,
+    Wait,
+)
 from ratatoskr.limits import Limits
 from ratatoskr.testing import Pair
 from tests.unit.connection.resuming import ask, lose, make_pair, resume, session_of
@@ -100,3 +111,45 @@ def test_a_connection_that_is_cut_leaves_its_session_to_the_next_one_before_it_s
     old.respond(asked.id, paid())
     both.run()
     assert both.client.take(ResponseReceived).id is id
+
+
+def test_a_request_made_before_the_session_goes_on_obeys_what_that_has_agreed_on() -> None:
+    """Longer than the client reads: it would wait for ever, and all others behind it."""
+    both = make_pair(limits=Limits(record_bytes=8192, envelope_bytes=3072, metadata_entries=2))
+    lose(both)
+    session = session_of(both.server)
+    server = ask_again(both, replace(both._server_config, limits=Limits()))
+    refused = [
+        server.request(PLAIN, note("x" * 5000)),
+        server.request(PLAIN, note(), metadata={"a": "", "b": "", "c": ""}),
+    ]
+    good = server.request(PLAIN, note("good"), metadata={"a": "", "b": ""})
+    server.accept(session=session)
+    both.open()
+    both.run()
+    for id in refused:
+        failed = both.server.take(RequestFailed)
+        assert failed.id is id
+        assert (failed.failure.reason, failed.failure.disposition) == ("REQUEST_TOO_LONG", Disposition.NOT_PROCESSED)
+    both.client.connection.respond(both.client.take(RequestReceived).id, note())
+    both.run()
+    assert both.server.take(ResponseReceived).id is good
+
+
+def test_a_request_made_before_a_session_goes_on_that_drains_is_refused_here() -> None:
+    both = make_pair()
+    _, asked = ask(both)
+    both.server.connection.close()
+    both.run()
+    lose(both)
+    session = session_of(both.server)
+    server = ask_again(both)
+    id = server.request(PLAIN, note())
+    server.accept(session=session)
+    both.open()
+    failed = both.server.take(RequestFailed)
+    assert (failed.id, failed.received) == (id, None)
+    assert (failed.failure.reason, failed.failure.disposition) == ("GOING_AWAY", Disposition.NOT_PROCESSED)
+    server.respond(asked.id, paid())
+    both.run(1.0)
+    assert both.server.take(Closed).fault is Fault.CLEAN
