@@ -298,7 +298,8 @@ class OutgoingCalls:
             other.drop_queued(call)
             self._queue.put(call, urgent=call.urgent)
             self._queued_bytes += call.size
-        self._blocked, other._blocked = other._blocked, 0
+        self._blocked = min(filter(None, (self._blocked, other._blocked)), default=0)
+        other._blocked = 0
         return calls
 
     def take_open(self) -> list[OutgoingCall]:

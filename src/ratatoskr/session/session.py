@@ -309,7 +309,9 @@ class Session:
             self.timers.set(Timer.SPAN, now.mono + self._limits.span_timeout)
 
     def adopt(self, other: Session) -> None:
-        """Take over the requests that have no number in another session."""
+        """Take over the requests that have no number in another session, and what is to be told of others."""
+        while (event := other.take()) is not None:
+            self._inbox.put(event)
         self._asking.adopt(other._asking)
 
     # The end

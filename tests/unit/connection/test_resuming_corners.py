@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from ratatoskr.config import Config
 from ratatoskr.connection import Connection, State
-from ratatoskr.errors import Disposition, Fault
+from ratatoskr.errors import Disposition, Fault, WouldBlock
 from ratatoskr.events import (
     Closed,
     ConnectionRequested,
@@ -16,6 +18,7 @@ from ratatoskr.events import (
     RequestReceived,
     ResponseReceived,
     Wait,
+    Writable,
 )
 from ratatoskr.limits import Limits
 from ratatoskr.testing import Pair
@@ -153,3 +156,35 @@ def test_a_request_made_before_a_session_goes_on_that_drains_is_refused_here() -
     server.respond(asked.id, paid())
     both.run(1.0)
     assert both.server.take(Closed).fault is Fault.CLEAN
+
+
+def test_what_was_decided_before_the_session_goes_on_is_told() -> None:
+    both = make_pair()
+    lose(both)
+    session = session_of(both.server)
+    server = ask_again(both)
+    id = server.request(PLAIN, note())
+    server.cancel(id)
+    server.accept(session=session)
+    both.open()
+    failed = both.server.take(RequestFailed)
+    assert (failed.id, failed.failure.reason) == (id, "CANCELLED")
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["on the old connection", "on the new one"])
+def test_who_waits_for_room_in_the_queue_is_told_when_the_session_goes_on(before: bool) -> None:
+    both = make_pair(limits=Limits(requests_open=1, requests_queued=1))
+    lose(both)
+    session = session_of(both.server)
+    server = both.server.connection if before else ask_again(both)
+    first = server.request(PLAIN, note())
+    with pytest.raises(WouldBlock):
+        server.request(PLAIN, note())
+    server = ask_again(both) if before else server
+    server.accept(session=session)
+    both.open()
+    both.run()
+    both.client.connection.respond(both.client.take(RequestReceived).id, note())
+    both.run()
+    assert both.server.take(ResponseReceived).id is first
+    assert both.server.take(Writable).id is None
