@@ -309,10 +309,12 @@ class Session:
             self.timers.set(Timer.SPAN, now.mono + self._limits.span_timeout)
 
     def adopt(self, other: Session) -> None:
-        """Take over the requests that have no number in another session, and what is to be told of others."""
+        """Take over what waits in another session: requests without a number, news of others, the wish to end."""
         while (event := other.take()) is not None:
             self._inbox.put(event)
         self._asking.adopt(other._asking)
+        if other._draining.began:
+            self.drain(other._draining.reason)
 
     # The end
 

@@ -14,9 +14,11 @@ from ratatoskr.events import (
     ConnectionRequested,
     Disconnect,
     Event,
+    GoingAway,
     RequestFailed,
     RequestReceived,
     ResponseReceived,
+    SessionEnded,
     Wait,
     Writable,
 )
@@ -188,3 +190,26 @@ def test_who_waits_for_room_in_the_queue_is_told_when_the_session_goes_on(before
     both.run()
     assert both.server.take(ResponseReceived).id is first
     assert both.server.take(Writable).id is None
+
+
+@pytest.mark.parametrize("closes", ["client", "server"])
+def test_who_wanted_the_end_of_a_session_wants_that_of_the_one_in_its_place(closes: str) -> None:
+    """The client's close() goes on in the session that begins where the server knows the old one no more. The
+    server's does not: it knows nothing.
+    """
+    both = make_pair()
+    id, _ = ask(both)
+    (both.client if closes == "client" else both.server).connection.close(reason="done")
+    both.run()
+    lose(both)
+    both.sessions.clear()
+    both.reconnect()
+    both.run(1.0)
+    assert both.client.take(RequestFailed).id is id
+    assert both.client.take(SessionEnded).fault is Fault.SESSION_UNKNOWN
+    if closes == "client":
+        assert [event.reason for event in both.server.seen(GoingAway)] == ["done", "done"]
+        assert both.client.take(Closed).fault is both.server.take(Closed).fault is Fault.CLEAN
+    else:
+        assert both.client.connection.state is State.OPEN
+        assert both.client.connection.takes_requests
