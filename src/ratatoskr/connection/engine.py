@@ -78,6 +78,8 @@ class Engine:
         liveness.due = mono
         if liveness.heard:
             liveness.touch(mono)
+        if self._urged and self._resumes and self._machine.state is State.DECIDING:
+            self._obey(now)  # before the events of the session that goes on
         while True:
             if self._news:
                 return self._news.popleft()

@@ -15,6 +15,7 @@ from ratatoskr.events import (
     Disconnect,
     Event,
     GoingAway,
+    Opened,
     RequestFailed,
     RequestReceived,
     ResponseReceived,
@@ -213,3 +214,27 @@ def test_who_wanted_the_end_of_a_session_wants_that_of_the_one_in_its_place(clos
     else:
         assert both.client.connection.state is State.OPEN
         assert both.client.connection.takes_requests
+
+
+def test_what_the_old_connection_did_not_tell_comes_behind_opened() -> None:
+    both = make_pair()
+    ids = [both.client.connection.request(PLAIN, note(at)) for at in range(3)]
+    both._drive(both.client)
+    old = both.server.connection
+    while both.client.link.next_at <= both.clock.now.mono:
+        old.receive(both.client.link.read() or b"")
+    first = old.poll(both.clock.now)
+    assert isinstance(first, RequestReceived)
+    both.client.connection.receive_eof()
+    both._drive(both.client)
+    session = session_of(both.server)
+    server = ask_again(both)
+    server.accept(session=session)
+    both.run()
+    assert isinstance(both.server.events[0], Opened)
+    asked = [first, *both.server.seen(RequestReceived)]
+    assert [event.message for event in asked] == [note(at) for at in range(3)]
+    for event in asked:
+        server.respond(event.id, note())
+    both.run()
+    assert [event.id for event in both.client.seen(ResponseReceived)] == ids
