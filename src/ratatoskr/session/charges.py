@@ -2,9 +2,11 @@
 
 1. Every control, and every flight that brings nothing, takes from one bucket.
 2. A Grant is free, once for each item that was sent: who consumes may say so. It may cross the end of its stream, so
-   it is not asked whether it raises anything. So is one for each open call after a resume.
+   it is not asked whether it raises anything.
 3. Cancels have a bucket of their own, because each may throw away work that was begun.
 4. So have requests that break a rule: an error costs us a signature, and its sender next to nothing.
+5. Over a new transport a peer may say again what may be lost: one Grant for each open call, and as much as NEWS beside.
+   That cost it a handshake.
 """
 
 from __future__ import annotations
@@ -13,11 +15,14 @@ from ratatoskr.errors import Fault, ProtocolFault
 from ratatoskr.limits import Limits
 from ratatoskr.session.bucket import Bucket
 
+NEWS = 3
+"""An acknowledgement, GOAWAY, DISCONNECT."""
+
 
 class Charges:
     """The buckets of one session. Each method raises ProtocolFault where its bucket is empty."""
 
-    __slots__ = ("_cancels", "_controls", "_errors", "_free_grants", "_limits", "_most_free")
+    __slots__ = ("_cancels", "_controls", "_errors", "_free_controls", "_free_grants", "_limits", "_most_free")
 
     def __init__(self, limits: Limits) -> None:
         self.bind(limits)
@@ -28,13 +33,17 @@ class Charges:
         self._controls = Bucket(limits.control_rate, limits.control_burst)
         self._cancels = Bucket.per_minute(limits.cancels_per_minute)
         self._errors = Bucket.per_minute(limits.errors_per_minute)
+        self._free_controls = 0
         self._free_grants = 0
-        # So many come at most from a peer that grants at most once an item: for items on their way, one more a stream.
-        self._most_free = limits.outbox_messages + limits.requests_open
+        # So many come at most from a peer that grants at most once an item: for items on their way, one more a stream,
+        # and one again.
+        self._most_free = limits.outbox_messages + 2 * limits.requests_open
 
     def control(self, now: float) -> None:
         """A control, or a flight that brought nothing."""
-        if not self._controls.take(now):
+        if self._free_controls:
+            self._free_controls -= 1
+        elif not self._controls.take(now):
             raise _exceeded("controls.rate", f"more than {self._limits.control_rate} controls a second")
 
     def cancel(self, now: float) -> None:
@@ -55,8 +64,9 @@ class Charges:
             self.control(now)
 
     def resumed(self, streams: int) -> None:
-        """There is a new transport: the peer may say once more how much it takes of so many streams."""
-        self._free_grants = max(self._free_grants, streams)
+        """There is a new transport; rule 5."""
+        self._free_controls = NEWS
+        self._free_grants = min(self._most_free, self._free_grants + streams)
 
     def items_sent(self, count: int) -> None:
         """The peer may grant as often for them."""

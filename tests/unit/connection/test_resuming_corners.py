@@ -15,6 +15,7 @@ from ratatoskr.events import (
     Disconnect,
     Event,
     GoingAway,
+    ItemReceived,
     Opened,
     RequestFailed,
     RequestReceived,
@@ -26,7 +27,7 @@ from ratatoskr.events import (
 from ratatoskr.limits import Limits
 from ratatoskr.testing import Pair
 from tests.unit.connection.resuming import ask, lose, make_pair, resume, session_of
-from tests.unit.messages.support import PLAIN
+from tests.unit.messages.support import FEED, PLAIN
 from tests.unit.session.support import note, paid
 
 
@@ -238,3 +239,47 @@ def test_what_the_old_connection_did_not_tell_comes_behind_opened() -> None:
         server.respond(event.id, note())
     both.run()
     assert [event.id for event in both.client.seen(ResponseReceived)] == ids
+
+
+def test_credit_that_is_said_again_is_not_charged_beside_that_for_the_items_that_come_again() -> None:
+    """40 Grants that may have been lost, and then one for each of 40 items: the bucket holds 20."""
+    both = make_pair()
+    client, server = both.client.connection, both.server.connection
+    ids = [client.request(FEED, note(), credit=2, timeout=600.0) for _ in range(40)]
+    both.run(1.0)
+    asked = both.server.seen(RequestReceived)
+    for lost in (False, True):
+        both.server.link.lost = lost
+        for each in asked:
+            server.respond(each.id, note(), last=False)
+        both.run(1.0)
+        for id in ids:
+            client.grant(id, 1)
+        both.run(10.0)
+    lose(both)
+    both.reconnect()
+    both.run_until(lambda: both.server.seen(Opened))
+    both.server.holds_writes = True
+    both.run(0.1)
+    both.server.holds_writes = False
+    both.run(1.0)
+    assert len(both.client.seen(ItemReceived)) == 80
+    for id in ids:
+        both.client.connection.grant(id, 1)
+    both.run(1.0)
+    assert both.server.connection.state is State.OPEN
+
+
+def test_a_line_that_is_lost_again_and_again_is_no_flood() -> None:
+    """At one moment of time: each side says at each resume what it has received, and that it goes away."""
+    both = make_pair()
+    id, asked = ask(both)
+    both.client.connection.close()
+    for _ in range(50):
+        both.run()
+        lose(both)
+        resume(both)
+    both.server.connection.respond(asked.id, paid())
+    both.run(1.0)
+    assert both.client.take(ResponseReceived).id is id
+    assert both.client.take(Closed).fault is both.server.take(Closed).fault is Fault.CLEAN

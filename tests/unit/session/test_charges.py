@@ -162,11 +162,12 @@ def test_a_grant_that_crosses_the_end_is_free_too() -> None:
 
 
 def test_free_grants_that_are_saved_up_are_bounded() -> None:
-    """By what may be on its way, and one more for each stream."""
+    """By what may be on its way, one more for each stream, and one again over a new transport."""
     charges = Charges(Limits(outbox_messages=5, requests_open=2, control_burst=1))
     for _ in range(100):
         charges.items_sent(100)
-    for _ in range(7 + 1):  # one is paid for
+        charges.resumed(2)
+    for _ in range(9 + 3 + 1):  # one is paid for
         charges.grant(1.0)
     with pytest.raises(ProtocolFault, match=r"more than 10\.0 controls a second"):
         charges.grant(1.0)
