@@ -55,6 +55,7 @@ async def main(purchases: int) -> None:
     urls = ["ws://localhost:8765", "ws://localhost:8766"]
     config = Config.load("dev/device.toml")
     async with connect(urls, config, redial=Redial()) as server, asyncio.TaskGroup() as buyers:
+        print("connected to", server.address, flush=True)
         for number in range(BUYERS):
             buyers.create_task(buyer(server, f"buyer-{number}", purchases))
     print(BUYERS * purchases, "payments, and no call failed")

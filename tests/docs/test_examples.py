@@ -95,13 +95,16 @@ def test_rolling_restart(reader: Reader) -> None:
         cwd=reader.directory,
         env=reader.environment,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
     first = reader.servers[0]
     with client:
         assert client.stdout is not None
-        assert client.stdout.readline() == f"connected to ws://localhost:{reader.port(8765)}\n"
+        assert client.stdout.readline().endswith(f":{reader.port(8765)}\n")
         first.send_signal(signal.SIGTERM)
-        goes_on = client.communicate(timeout=SECONDS)[0]
-    assert goes_on == f"connected to ws://localhost:{reader.port(8766)}\n50 payments, and no call failed\n"
+        goes_on, log = client.communicate(timeout=SECONDS)
+    assert goes_on == "50 payments, and no call failed\n"
+    opened = [line for line in log.splitlines() if ":opened: localhost" in line]
+    assert [line.rpartition(":")[2] for line in opened] == [str(reader.port(port)) for port in (8765, 8766)]
     assert (client.returncode, first.wait(SECONDS)) == (0, 0)
