@@ -10,8 +10,8 @@ store                     restart of a process   power loss            ``begin()
 The class of each store says more about what survives what.
 """
 
-from ratatoskr.service import MemoryStore, StoreFull
+from ratatoskr.service import MemoryStore, StoreFull, SubjectFull
 from ratatoskr_stores.sqlite import SqliteStore
 from ratatoskr_stores.transaction import SqliteTransaction, TransactionLost
 
-__all__ = ["MemoryStore", "SqliteStore", "SqliteTransaction", "StoreFull", "TransactionLost"]
+__all__ = ["MemoryStore", "SqliteStore", "SqliteTransaction", "StoreFull", "SubjectFull", "TransactionLost"]

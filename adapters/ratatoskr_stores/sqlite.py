@@ -10,7 +10,7 @@ from os import PathLike, fspath
 from types import TracebackType
 from typing import Self, TypeVar
 
-from ratatoskr.service import Claim, Entry, OnceKey
+from ratatoskr.service import Claim, Entry, SubjectFull
 from ratatoskr_stores.database import Database, Waiter, roll_back
 from ratatoskr_stores.transaction import SqliteTransaction
 
@@ -27,24 +27,56 @@ _SCHEMA = (
         lease_until REAL NOT NULL,
         keep_until REAL NOT NULL,
         outcome BLOB,
+        atomic INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (tenant, subject, nonce)
     ) WITHOUT ROWID
     """,
     "CREATE INDEX IF NOT EXISTS ratatoskr_once_keep_until ON ratatoskr_once (keep_until)",
+    """
+    CREATE TABLE IF NOT EXISTS ratatoskr_once_counts (
+        tenant TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        entries INTEGER NOT NULL,
+        PRIMARY KEY (tenant, subject)
+    ) WITHOUT ROWID
+    """,
+    """
+    INSERT INTO ratatoskr_once_counts
+    SELECT tenant, subject, count(*) FROM ratatoskr_once
+    WHERE NOT EXISTS (SELECT 1 FROM ratatoskr_once_counts) GROUP BY tenant, subject
+    """,
+    """
+    CREATE TRIGGER IF NOT EXISTS ratatoskr_once_more AFTER INSERT ON ratatoskr_once BEGIN
+        INSERT INTO ratatoskr_once_counts VALUES (NEW.tenant, NEW.subject, 1)
+        ON CONFLICT DO UPDATE SET entries = entries + 1;
+    END
+    """,
+    """
+    CREATE TRIGGER IF NOT EXISTS ratatoskr_once_less AFTER DELETE ON ratatoskr_once BEGIN
+        UPDATE ratatoskr_once_counts SET entries = entries - 1 WHERE tenant = OLD.tenant AND subject = OLD.subject;
+        DELETE FROM ratatoskr_once_counts WHERE tenant = OLD.tenant AND subject = OLD.subject AND entries = 0;
+    END
+    """,
 )
-_CLAIM = "INSERT INTO ratatoskr_once VALUES (?, ?, ?, ?, ?, ?, ?, NULL) ON CONFLICT DO NOTHING"
-_LOOK = "SELECT digest, owner, lease_until, outcome FROM ratatoskr_once WHERE tenant = ? AND subject = ? AND nonce = ?"
-_COMPLETE = """
-UPDATE ratatoskr_once SET outcome = ?, keep_until = ?
-WHERE tenant = ? AND subject = ? AND nonce = ? AND owner = ? AND outcome IS NULL
+"""Entries are counted as they come and go: counting 100,000 of one subject takes 20 ms, for each claim."""
+_KEY = "tenant = ? AND subject = ? AND nonce = ?"
+_CLAIM = """
+INSERT INTO ratatoskr_once (tenant, subject, nonce, digest, owner, lease_until, keep_until, atomic)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
-_RELEASE = """
-DELETE FROM ratatoskr_once WHERE tenant = ? AND subject = ? AND nonce = ? AND owner = ? AND outcome IS NULL
-"""
-_RENEW = """
-UPDATE ratatoskr_once SET lease_until = ?
-WHERE tenant = ? AND subject = ? AND nonce = ? AND owner = ? AND outcome IS NULL
-"""
+_LOOK = f"SELECT digest, owner, lease_until, outcome, atomic, keep_until FROM ratatoskr_once WHERE {_KEY}"  # noqa: S608
+_COUNT = "SELECT entries FROM ratatoskr_once_counts WHERE tenant = ? AND subject = ?"
+_KEEP = f"UPDATE ratatoskr_once SET keep_until = ? WHERE {_KEY}"  # noqa: S608
+_TAKE_OVER = f"""
+UPDATE ratatoskr_once SET owner = ?, lease_until = ?, keep_until = max(keep_until, ?), atomic = ?
+WHERE {_KEY} AND digest = ? AND owner = ? AND lease_until = ? AND atomic = ? AND outcome IS NULL
+"""  # noqa: S608
+_COMPLETE = f"""
+UPDATE ratatoskr_once SET outcome = ?, keep_until = max(keep_until, ?)
+WHERE {_KEY} AND owner = ? AND outcome IS NULL
+"""  # noqa: S608
+_RELEASE = f"DELETE FROM ratatoskr_once WHERE {_KEY} AND owner = ? AND outcome IS NULL"  # noqa: S608
+_RENEW = f"UPDATE ratatoskr_once SET lease_until = ? WHERE {_KEY} AND owner = ? AND outcome IS NULL"  # noqa: S608
 _PURGE = """
 DELETE FROM ratatoskr_once WHERE (tenant, subject, nonce) IN (
     SELECT tenant, subject, nonce FROM ratatoskr_once
@@ -58,17 +90,21 @@ class SqliteStore:
 
     What survives: claims and outcomes are on disk before anybody hears of them, so they survive restarts, ``kill -9``
     and power loss, as far as the disk keeps what it has confirmed. Processes of one machine may share the file; a
-    network file system may not hold it. A process that dies between claim and outcome leaves a claim that is never
-    executed again: callers hear that its outcome is unknown, also where ``begin()`` has rolled its effect back. What
-    does not survive is the loss of the file: every key is free again.
+    network file system may not hold it. A process that dies between claim and outcome leaves a claim that is executed
+    again only as its handler has declared by ``recover=``; without that, callers hear that its outcome is unknown, also
+    where ``begin()`` has rolled its effect back. What does not survive is the loss of the file: every key is free then.
 
     The connection lives in a thread of the store's own. ``wait`` turns a ``concurrent.futures.Future`` into something
     that the runtime awaits; the default is for asyncio. ``busy_timeout``: seconds to wait for another process.
-    ``transaction_timeout``: seconds after which a handler's open transaction is rolled back where others wait for it.
+    ``transaction_timeout``: seconds after which a handler's open transaction is rolled back where others wait for it;
+    renewals of leases wait too, so keep it well below ``OncePolicy.lease``.
     ``":memory:"`` is a store without a file, for tests.
 
     Raises ``sqlite3.Error`` where the file cannot be used. Methods raise LocalProtocolError after :meth:`close`.
     """
+
+    transactional: bool = True
+    """``begin()`` gives transactions."""
 
     def __init__(
         self,
@@ -76,7 +112,7 @@ class SqliteStore:
         *,
         wait: Waiter = asyncio.wrap_future,
         busy_timeout: float = 5.0,
-        transaction_timeout: float = 30.0,
+        transaction_timeout: float = 5.0,
     ) -> None:
         self._wait = wait
         self._transaction_timeout = transaction_timeout
@@ -87,9 +123,15 @@ class SqliteStore:
             self.close()
             raise
 
-    async def claim(self, claim: Claim) -> Entry | None:
-        """Take the key unless it is taken; durable when it returns."""
-        return await self.run(partial(_claim, claim))
+    async def claim(self, claim: Claim, *, per_subject: int | None = None) -> Entry | None:
+        """Take the key unless it is taken; durable when it returns. Raises SubjectFull."""
+        return await self.run(partial(_claim, claim, per_subject))
+
+    async def take_over(self, claim: Claim, seen: Entry) -> bool:
+        """Replace a claim that is still as it was seen; durable when it returns."""
+        new = (claim.owner, claim.lease_until, claim.keep_until, claim.atomic)
+        old = (seen.digest, seen.owner, seen.lease_until, seen.atomic)
+        return await self.run(partial(_changes, _TAKE_OVER, (*new, *claim.key, *old))) == 1
 
     async def complete(self, claim: Claim, outcome: bytes, *, keep_until: float) -> bool:
         """Store the outcome, if the claim is still its owner's."""
@@ -99,9 +141,9 @@ class SqliteStore:
         """Free the key, if the claim is still its owner's."""
         return await self.run(partial(_changes, _RELEASE, (*claim.key, claim.owner))) == 1
 
-    async def renew(self, owner: bytes, keys: Collection[OnceKey], lease_until: float) -> None:
-        """Extend leases."""
-        rows = [(lease_until, *key, owner) for key in keys]
+    async def renew(self, claims: Collection[Claim], lease_until: float) -> None:
+        """Set leases."""
+        rows = [(lease_until, *claim.key, claim.owner) for claim in claims]
         await self.run(lambda db: db.executemany(_RENEW, rows))
 
     async def purge(self, now: float, limit: int) -> int:
@@ -146,14 +188,25 @@ def _in_transaction(function: Callable[[sqlite3.Connection], T], db: sqlite3.Con
 def _create(db: sqlite3.Connection) -> None:
     for statement in _SCHEMA:
         db.execute(statement)
+    columns = [name for _, name, *_ in db.execute("PRAGMA table_info(ratatoskr_once)")]
+    if "atomic" not in columns:
+        db.execute("ALTER TABLE ratatoskr_once ADD COLUMN atomic INTEGER NOT NULL DEFAULT 0")
 
 
-def _claim(claim: Claim, db: sqlite3.Connection) -> Entry | None:
-    row = (*claim.key, claim.digest, claim.owner, claim.lease_until, claim.keep_until)
-    if db.execute(_CLAIM, row).rowcount == 1:
-        return None
-    digest, owner, lease_until, outcome = db.execute(_LOOK, claim.key).fetchone()
-    return Entry(digest, owner, lease_until, outcome)
+def _claim(claim: Claim, per_subject: int | None, db: sqlite3.Connection) -> Entry | None:
+    held = db.execute(_LOOK, claim.key).fetchone()
+    if held is not None:
+        digest, owner, lease_until, outcome, atomic, keep_until = held
+        if keep_until < claim.keep_until:
+            db.execute(_KEEP, (claim.keep_until, *claim.key))
+        return Entry(digest, owner, lease_until, outcome, bool(atomic))
+    if per_subject is not None:
+        (entries,) = db.execute(_COUNT, claim.key[:2]).fetchone() or (0,)
+        if entries >= per_subject:
+            raise SubjectFull(f"{per_subject} entries are held for {claim.key.subject}")
+    row = (*claim.key, claim.digest, claim.owner, claim.lease_until, claim.keep_until, claim.atomic)
+    db.execute(_CLAIM, row)
+    return None
 
 
 def _changes(statement: str, parameters: Sequence[object] | Mapping[str, object], db: sqlite3.Connection) -> int:

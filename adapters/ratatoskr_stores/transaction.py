@@ -17,7 +17,7 @@ from ratatoskr_stores.database import Database, Waiter, roll_back
 T = TypeVar("T")
 
 _COMMIT = """
-UPDATE ratatoskr_once SET outcome = ?, keep_until = ?
+UPDATE ratatoskr_once SET outcome = ?, keep_until = max(keep_until, ?)
 WHERE tenant = ? AND subject = ? AND nonce = ? AND owner = ? AND outcome IS NULL AND lease_until > ?
 """
 

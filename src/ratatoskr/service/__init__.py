@@ -11,17 +11,28 @@ from ratatoskr.service.dispatch import Job, Service
 from ratatoskr.service.footing import Footing
 from ratatoskr.service.host import Host, Level, Note, Signal, Task
 from ratatoskr.service.link import CallOptions, PeerLink
-from ratatoskr.service.memory import MemoryStore, StoreFull
+from ratatoskr.service.memory import MemoryStore
 from ratatoskr.service.once import OncePolicy, operation_digest
 from ratatoskr.service.pending import Exchange, PendingCalls, Settled
 from ratatoskr.service.reconnecting import Attempt, Reconnecting
+from ratatoskr.service.recovery import ATOMIC, NotExecuted, Recover, RecoverFunction
 from ratatoskr.service.redial import Redial, Redialing
 from ratatoskr.service.retry import DEFAULT_RETRIES, NO_RETRIES, RetryBudget, RetryPolicy, verdict
 from ratatoskr.service.router import AsyncHandler, Middleware, Next, Router, StreamHandler, SyncHandler
-from ratatoskr.service.store import Claim, Entry, OnceKey, OnceStore, StoreTransaction, Transaction
+from ratatoskr.service.store import (
+    Claim,
+    Entry,
+    OnceKey,
+    OnceStore,
+    StoreFull,
+    StoreTransaction,
+    SubjectFull,
+    Transaction,
+)
 from ratatoskr.service.stream import Stream
 
 __all__ = [
+    "ATOMIC",
     "DEFAULT_RETRIES",
     "NO_RETRIES",
     "AsyncHandler",
@@ -41,6 +52,7 @@ __all__ = [
     "MemoryStore",
     "Middleware",
     "Next",
+    "NotExecuted",
     "Note",
     "OnceKey",
     "OncePolicy",
@@ -48,6 +60,8 @@ __all__ = [
     "PeerLink",
     "PendingCalls",
     "Reconnecting",
+    "Recover",
+    "RecoverFunction",
     "Redial",
     "Redialing",
     "RetryBudget",
@@ -60,6 +74,7 @@ __all__ = [
     "StoreTransaction",
     "Stream",
     "StreamHandler",
+    "SubjectFull",
     "SyncHandler",
     "Task",
     "Transaction",

@@ -51,13 +51,24 @@ class Answers:
         self._host.log(Note(level, event, text, reference, error))
         return reference
 
-    def internal(self, arrival: Arrival, event: str, text: str, error: BaseException | None = None) -> Failure:
+    def internal(
+        self,
+        arrival: Arrival,
+        event: str,
+        text: str,
+        error: BaseException | None = None,
+        *,
+        undone: bool = False,
+    ) -> Failure:
         """Our fault: the reason goes to the log, the peer gets a reference to it.
 
-        What runs at most once has claimed its nonce by now, so nobody knows what it did.
+        What runs at most once has claimed its nonce by now, so nobody knows what it did; unless it was ``undone``.
         """
         reference = self.note(Level.ERROR, event, f"{arrival}: {text}", error)
-        disposition = Disposition.MAYBE if arrival.kind.once else Disposition.FAILED
+        if undone:
+            disposition = Disposition.NOT_PROCESSED
+        else:
+            disposition = Disposition.MAYBE if arrival.kind.once else Disposition.FAILED
         return Failure(Status.INTERNAL, "INTERNAL", f"internal error (ref {reference})", disposition)
 
     def give(self, arrival: Arrival, outcome: Outcome, *, replayed: bool = False) -> None:

@@ -116,8 +116,15 @@ class Call(Caller):
         return transaction
 
     def allow_begin(self, begin: Callable[[], StoreTransaction]) -> None:
-        """The call has claimed its nonce. Called by the service."""
+        """The call has claimed its nonce, and nothing is begun. Called by the service."""
+        self.abandon()
+        self.transaction = None
         self._begin = begin
+
+    def abandon(self) -> None:
+        """Roll back what was begun; no-op after a commit. Called by the service."""
+        if self.transaction is not None:
+            self.transaction.abandon()
 
 
 class _Reached(Caller):

@@ -14,20 +14,21 @@ from typing import Any, TypeAlias, cast
 
 from google.protobuf.message import Message
 
-from ratatoskr.errors import CallError, Disposition, Fail, Failure, Status
+from ratatoskr.errors import CallError, Disposition, Fail, Failure, LocalProtocolError, Status
 from ratatoskr.events import RequestId, RequestReceived
 from ratatoskr.identity import Role
-from ratatoskr.messages import Rule
+from ratatoskr.messages import AnyKind, Rule
 from ratatoskr.messages.schema import check
 from ratatoskr.service.answers import Answers, Arrival
 from ratatoskr.service.call import Call
-from ratatoskr.service.claims import Claims
+from ratatoskr.service.claims import Attempt, Claims
 from ratatoskr.service.directory import Directory
 from ratatoskr.service.host import Host, Level
 from ratatoskr.service.link import PeerLink
 from ratatoskr.service.memory import MemoryStore
-from ratatoskr.service.once import OncePolicy
+from ratatoskr.service.once import NOT_RECOVERED, OncePolicy
 from ratatoskr.service.outcome import Outcome
+from ratatoskr.service.recovery import ATOMIC, NotExecuted
 from ratatoskr.service.router import Middleware, Route, Router
 from ratatoskr.service.store import OnceStore
 
@@ -36,7 +37,7 @@ ITEMS_AT_ONCE = 8
 
 
 class Unfit(Exception):
-    """A handler yields what the peer could not take."""
+    """What a handler gives must not be sent."""
 
 
 _Invoke: TypeAlias = Callable[[Any, Call], Awaitable[Any]]
@@ -64,6 +65,8 @@ class Service:
 
     ``store`` keeps what executes at most once; the default forgets it when the process ends. ``directory``: the peers
     that handlers can reach beside their caller; a server has one.
+
+    Raises LocalProtocolError where a handler is declared ATOMIC and the store has no transactions.
     """
 
     def __init__(
@@ -81,6 +84,10 @@ class Service:
         kept = MemoryStore() if store is None else store
         self._claims = Claims(host, self._answers, kept, policy or OncePolicy())
         self._routes = {place: (route, self._compose(route)) for place, route in router.serve().items()}
+        for route, _ in self._routes.values():
+            if route.recover is ATOMIC and not kept.transactional:
+                name = type(kept).__name__
+                raise LocalProtocolError(f"{route.kind} is ATOMIC, and {name} has no transactions: use a SqliteStore")
 
     def job(self, link: PeerLink, event: RequestReceived) -> Job:
         """What is to be done about a request. Nothing has happened yet; :meth:`Job.run` does it."""
@@ -104,7 +111,9 @@ class Service:
             return
         execute = partial(self._execute, arrival, call, route, invoke)
         if kind.once:
-            await self._claims.run(arrival, call, execute)
+            atomic = route.recover is ATOMIC
+            recover = None if route.recover is None else partial(self._recover, arrival, call, route)
+            await self._claims.run(Attempt(arrival, call, execute, recover, atomic))
         elif kind.stream:
             outcome = await execute()
             if isinstance(outcome, Failure):
@@ -131,14 +140,41 @@ class Service:
         """Run the handler. Whatever it does, an outcome comes of it; only a cancellation gets out."""
         if call.expires_at is not None and call.expires_at <= self._host.now().wall:
             return Rule.REQUEST_EXPIRED.failure("the request expired before it could be executed")
+        atomic = route.recover is ATOMIC
         try:
-            answer = await invoke(arrival.message, call)
+            answer: Message = await invoke(arrival.message, call)
         except Unfit as unfit:
-            return self._answers.internal(arrival, "handler.answer", str(unfit))
+            fault: str | None = str(unfit)
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
-            return self._failed(arrival, _unwrapped(error))
-        fault = None if route.kind.stream else _fault_in(answer, route)
-        return answer if fault is None else self._answers.internal(arrival, "handler.answer", fault)
+            return self._failed(arrival, _unwrapped(error), undone=atomic)
+        else:
+            fault = None if route.kind.stream else _fault_in(answer, route.kind, route.handler)
+            if fault is None:
+                return answer
+        undone = atomic and call.transaction is not None
+        return self._answers.internal(arrival, "handler.answer", fault or "", undone=undone)
+
+    async def _recover(self, arrival: Arrival, call: Call, route: Route) -> Outcome | None:
+        """What became of an execution whose owner died: None where it did nothing, *maybe* where nobody knows."""
+        recover = route.recover
+        if recover is None or recover is ATOMIC:
+            return None
+        cause: Exception | None = None
+        try:
+            answer: Message = await recover(arrival.message, call)
+        except Exception as error:  # noqa: BLE001 - it may raise anything
+            cause = _unwrapped(error)
+            if isinstance(cause, NotExecuted):
+                return None
+            if isinstance(cause, Fail):
+                return cause.failure
+            fault: str | None = f"the recovery raised {type(cause).__name__}"
+        else:
+            fault = _fault_in(answer, route.kind, recover)
+            if fault is None:
+                return answer
+        self._answers.note(Level.ERROR, "handler.recover", f"{arrival}: {fault}", cause)
+        return NOT_RECOVERED
 
     def _compose(self, route: Route) -> _Invoke:
         """The handler with its middleware around it."""
@@ -147,17 +183,20 @@ class Service:
             invoke = partial(_send_all, self._host, route)
         elif route.thread:
             invoke = partial(_in_thread, self._host, route.handler)
+        elif route.recover is ATOMIC:
+            invoke = partial(_sworn, route)
         for middleware in reversed(route.middleware):
             invoke = partial(_around, middleware, invoke)
         return invoke
 
-    def _failed(self, arrival: Arrival, error: Exception) -> Failure:
+    def _failed(self, arrival: Arrival, error: Exception, *, undone: bool) -> Failure:
         if isinstance(error, Fail):
             return error.failure
+        event, text = "handler.error", f"the handler raised {type(error).__name__}"
         if isinstance(error, CallError):
+            event = "handler.call"
             text = "a call that the handler made failed; to pass that on, catch CallError and raise Fail"
-            return self._answers.internal(arrival, "handler.call", text, error)
-        return self._answers.internal(arrival, "handler.error", f"the handler raised {type(error).__name__}", error)
+        return self._answers.internal(arrival, event, text, error, undone=undone)
 
 
 def _unwrapped(error: Exception) -> Exception:
@@ -168,11 +207,11 @@ def _unwrapped(error: Exception) -> Exception:
     return _unwrapped(group.exceptions[0]) if len(group.exceptions) == 1 else group
 
 
-def _fault_in(answer: Any, route: Route) -> str | None:
+def _fault_in(answer: Any, kind: AnyKind, function: Callable[..., Any]) -> str | None:
     """Why the peer could not take that answer; None where it can."""
-    name = getattr(route.handler, "__qualname__", "the handler")
-    response: type[Message] = route.kind.response
-    give = "yield" if route.kind.stream else "return"
+    name = getattr(function, "__qualname__", "the handler")
+    response: type[Message] = kind.response
+    give = "yield" if kind.stream else "return"
     if not isinstance(answer, response):
         return f"{name} {give}ed a {type(answer).__name__}; it must {give} a {response.__name__}"
     violations = check(answer)
@@ -181,12 +220,21 @@ def _fault_in(answer: Any, route: Route) -> str | None:
     return f"{name} {give}ed an invalid {response.__name__}: {violations[0].field} {violations[0].description}"
 
 
+async def _sworn(route: Route, message: Message, call: Call) -> Any:
+    """A handler that has sworn to have no effect outside of its transaction."""
+    answer = await route.handler(message, call)
+    if call.transaction is None:
+        name = getattr(route.handler, "__qualname__", "the handler")
+        raise Unfit(f"{name} is declared ATOMIC and returned without call.begin(): its effect would be lost or doubled")
+    return answer
+
+
 async def _send_all(host: Host, route: Route, message: Message, call: Call) -> Message:
     """Send what the handler of a stream yields. The empty message stands for the end, and is not sent."""
     count = 0
     async with aclosing(route.handler(message, call)) as items:
         async for item in items:
-            fault = _fault_in(item, route)
+            fault = _fault_in(item, route.kind, route.handler)
             if fault is not None:
                 raise Unfit(fault)
             await call.send(item)

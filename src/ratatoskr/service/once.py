@@ -6,21 +6,39 @@ A request is known under (tenant, subject, nonce), and what it asks for by its d
 what is there under the key                 what becomes of the request
 ==========================================  ===========================================================
 nothing                                     it is claimed, then executed
+nothing, and the subject has no place left  RESOURCE_EXHAUSTED, *not processed*
 an outcome, same digest                     the outcome is replayed
 a claim, executing here, same digest        it joins: the same outcome, without a second execution
 a claim, executing elsewhere, same digest   ABORTED, *maybe*: ask again a little later
-a claim whose owner died, same digest       OUTCOME_UNKNOWN, *maybe*; it is never executed again
+a claim whose owner died, same digest       what the handler has declared, see below
 anything, another digest                    CONFLICT, *failed*
 ==========================================  ===========================================================
+
+A claim whose owner died has no outcome, and nobody renews its lease, or this process knows that it lost it itself:
+
+==========================================  ===========================================================
+what the handler has declared               what becomes of the request
+==========================================  ===========================================================
+nothing                                     OUTCOME_UNKNOWN, *maybe*; it is never executed again
+``recover=ATOMIC``, also when it died       the claim is taken over, and the request executed
+``recover=ATOMIC``, but not when it died    OUTCOME_UNKNOWN, *maybe*: that execution swore nothing
+``recover=function``                        the claim is taken over, and the function asked
+==========================================  ===========================================================
+
+To take over is to replace exactly what was seen, so one of many does it; all others find it executing elsewhere. Who
+was the owner can store nothing any more.
 
 Why *maybe* for what executes elsewhere: this attempt surely did nothing, but the operation may well be done a moment
 later, and a caller that reads "not processed" may pay in another way. Why *failed* for a conflict: asking again with
 this key can never succeed; the other request stands, and this one is not executed.
+
+Where a handler has declared how to recover, only what is stored is told: of what the store did not take, the next owner
+may make something else.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Generic, TypeVar
 
@@ -33,6 +51,13 @@ A = TypeVar("A")
 OPERATION_LABEL = b"ratatoskr-v1 operation"
 RETRY_DELAY = 1.0
 """Seconds after which asking again makes sense."""
+PATIENT_ATTEMPT = 2
+"""The attempt from which on a caller is told to wait until the lease is over, instead of asking for what may be done
+any moment."""
+LEASE_MARGIN = 0.1
+"""Seconds after the end of a lease when it surely is over, however roundly the time until then was told."""
+FULL_DELAY = 60.0
+"""Seconds after which there may be a place again."""
 
 CONFLICT = Failure(
     Status.ALREADY_EXISTS,
@@ -52,6 +77,19 @@ OUTCOME_UNKNOWN = Failure(
     "the execution of this request did not end in a known way; it is not executed again",
     Disposition.MAYBE,
 )
+NOT_RECOVERED = replace(
+    OUTCOME_UNKNOWN,
+    message="the execution of this request did not end in a known way, and it could not be found out how; "
+    "ask again with the same key",
+)
+SUBJECT_FULL = Failure(
+    Status.RESOURCE_EXHAUSTED,
+    "TOO_MANY_OUTCOMES",
+    "as many outcomes are kept for you as may be; places become free as they grow too old",
+    Disposition.NOT_PROCESSED,
+    FULL_DELAY,
+)
+STORE_FULL = replace(SUBJECT_FULL, reason="STORE_FULL", message="no place is left to keep the outcome of this request")
 STORE_UNAVAILABLE = Failure(
     Status.UNAVAILABLE,
     "STORE_UNAVAILABLE",
@@ -75,12 +113,18 @@ class OncePolicy:
     """A request issued longer ago is refused, and its outcome may be forgotten. Announced to clients."""
     tolerance: float = 300.0
     """How far a caller's clock may run ahead."""
-    lease: float = 60.0
-    """A claim that its owner has not renewed for so long is one whose owner died."""
+    lease: float = 15.0
+    """A claim that its owner has not renewed for so long is one whose owner died. It is renewed three times as often.
+
+    After a crash a request is recovered when this time is over; an owner that stands still for two thirds of it, such
+    as a process whose event loop is blocked, loses what it executes.
+    """
+    per_subject: int = 100_000
+    """Outcomes and claims that are held for one (tenant, subject); requests beyond that are refused."""
 
     def __post_init__(self) -> None:
-        if min(self.retention, self.tolerance, self.lease) <= 0:
-            raise LocalProtocolError("retention, tolerance and lease must be above zero")
+        if min(self.retention, self.tolerance, self.lease, self.per_subject) <= 0:
+            raise LocalProtocolError("retention, tolerance, lease and per_subject must be above zero")
 
     def stale(self, issued_at: float, now: float) -> Failure | None:
         """Why a request with that issue time is refused; None where it is fresh. Both in seconds since the epoch.
@@ -100,31 +144,42 @@ class OncePolicy:
         """Until when an outcome of now is kept: whoever finds it forgotten has a request that is stale."""
         return now + self.tolerance + self.retention
 
-    def claim(self, key: OnceKey, digest: bytes, owner: bytes, now: float) -> Claim:
-        """What is to be claimed."""
-        return Claim(key, digest, owner, now + self.lease, self.keep_until(now))
+    def claim(self, key: OnceKey, digest: bytes, owner: bytes, now: float, *, issued_at: float) -> Claim:
+        """What is to be claimed. It is kept for as long as a request with that issue time is fresh anywhere."""
+        return Claim(key, digest, owner, now + self.lease, self.keep_until(issued_at))
 
 
-def judge(entry: Entry, digest: bytes, *, owner: bytes, now: float) -> bytes | Failure:
+def is_dead(entry: Entry, *, process: bytes, now: float) -> bool:
+    """Whether the entry is a claim whose owner died.
+
+    To be asked only for what does not execute here: an unfinished claim of ``process``, this one, is then one that it
+    lost. Names of owners begin with that of their process.
+    """
+    return entry.outcome is None and (entry.lease_until <= now or entry.owner.startswith(process))
+
+
+def judge(entry: Entry, digest: bytes, *, process: bytes, now: float, attempt: int = 0) -> bytes | Failure:
     """What a request with that digest gets where the store holds ``entry``: the stored outcome, or a failure.
 
-    To be asked only for what does not execute here: an unfinished claim of ``owner``, this process, is then one that
-    it lost.
+    As for :func:`is_dead`. ``attempt``: how often its caller has made it before.
     """
     if entry.digest != digest:
         return CONFLICT
     if entry.outcome is not None:
         return entry.outcome
-    if entry.owner == owner or entry.lease_until <= now:
+    if is_dead(entry, process=process, now=now):
         return OUTCOME_UNKNOWN
-    return RUNNING_ELSEWHERE
+    if attempt < PATIENT_ATTEMPT:
+        return RUNNING_ELSEWHERE
+    return replace(RUNNING_ELSEWHERE, retry_delay=entry.lease_until - now + LEASE_MARGIN)
 
 
 class Operation(Generic[A]):
     """One key that is being claimed or executed here, and all requests (``A``) that wait for what comes of it.
 
     Before the store has answered, nobody knows which digest is the right one: everybody waits. Then either this
-    process owns the key, and requests with another digest conflict; or each request is judged by what the store holds.
+    process owns the key, by a new claim or by taking over a dead one, and requests with another digest conflict; or
+    each request is judged by what the store holds.
     """
 
     __slots__ = ("_waiting", "digest", "owned")
@@ -142,16 +197,16 @@ class Operation(Generic[A]):
         self._waiting.append((digest, request))
         return None
 
-    def own(self) -> list[A]:
-        """The claim is durable, and execution begins. Returns the requests that conflict with it."""
-        self.owned = True
-        conflicting = [request for digest, request in self._waiting if digest != self.digest]
-        self._waiting = [each for each in self._waiting if each[0] == self.digest]
-        return conflicting
+    def first(self, digest: bytes) -> A | None:
+        """The first of those that wait and ask for this."""
+        return next((request for each, request in self._waiting if each == digest), None)
 
-    def judge(self, entry: Entry, *, owner: bytes, now: float) -> list[tuple[A, bytes | Failure]]:
-        """The key was taken. Returns every request with what it gets."""
-        return [(request, judge(entry, digest, owner=owner, now=now)) for digest, request in self.take_digests()]
+    def own(self, digest: bytes) -> list[A]:
+        """The claim on what has this digest is durable, and execution begins. Returns what conflicts with it."""
+        self.digest, self.owned = digest, True
+        conflicting = [request for each, request in self._waiting if each != digest]
+        self._waiting = [each for each in self._waiting if each[0] == digest]
+        return conflicting
 
     def take(self) -> list[A]:
         """All that wait, the first first. Nobody waits any more."""

@@ -15,7 +15,7 @@ raising :class:`~ratatoskr.errors.Fail`.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from google.protobuf.message import Message
@@ -24,6 +24,7 @@ from ratatoskr.errors import Disposition, Failure, LocalProtocolError, Status
 from ratatoskr.identity import Role, VerifiedPeer
 from ratatoskr.messages import AnyKind, Kind, MessageType
 from ratatoskr.service.call import Call
+from ratatoskr.service.recovery import ATOMIC, Recover, RecoverFunction
 
 Req = TypeVar("Req", bound=Message)
 Res = TypeVar("Res", bound=Message)
@@ -60,6 +61,7 @@ class Route:
     thread: bool
     roles: frozenset[Role] | None
     unenrolled: bool
+    recover: Recover[Any, Any] | None = None
     middleware: tuple[Middleware, ...] = ()
 
     def denial(self, peer: VerifiedPeer) -> Failure | None:
@@ -89,6 +91,7 @@ class Router:
         *,
         roles: Collection[Role] | None = None,
         enrolled: bool | None = None,
+        recover: Recover[Req, Res] | None = None,
         thread: Literal[False] = False,
     ) -> _Register[Req, Res]: ...
 
@@ -99,6 +102,7 @@ class Router:
         *,
         roles: Collection[Role] | None = None,
         enrolled: bool | None = None,
+        recover: RecoverFunction[Req, Res] | None = None,
         thread: Literal[True],
     ) -> Callable[[SyncHandler[Req, Res]], SyncHandler[Req, Res]]: ...
 
@@ -108,6 +112,7 @@ class Router:
         *,
         roles: Collection[Role] | None = None,
         enrolled: bool | None = None,
+        recover: Recover[Any, Any] | None = None,
         thread: bool = False,
     ) -> Any:
         """Register the handler of a kind. The handler itself stays as it is, and can be called in tests.
@@ -118,16 +123,26 @@ class Router:
         None is False for provider registration and True for everything else. ``thread``: the handler is a plain
         function that may block; it runs in a thread and can neither call back nor ``begin()``.
 
+        ``recover``: what is done about an execution whose process died before its outcome was stored, when the request
+        is made again. None: its outcome stays unknown. :data:`ATOMIC`: the handler is executed again; it swears that
+        its effect happens only in ``call.begin()``'s transaction, and has to begin it. Or ``async def recover(message,
+        call)``, which finds out what became of the effect: it returns the answer, raises ``Fail`` for the failure, or
+        :class:`NotExecuted`, and then the handler is executed. Then it must be sure that the earlier execution has no
+        effect later either: a process that is taken for dead may only stand still. It may ``begin()`` too. Where it
+        raises anything else, or a ``Fail`` that is *maybe*, nothing is stored and the next request asks it again. So
+        does the request after a handler that ended with a *maybe* itself, or broke.
+
         Raises LocalProtocolError for a second handler of a kind, and for misuse.
         """
         if roles is not None and not roles:
             raise LocalProtocolError(f"{kind}: roles is empty, so nobody could call it; leave it out for every role")
+        _check_recovery(kind, recover, thread=thread)
         unenrolled = kind.type == MessageType.PROVIDER_REGISTRATION if enrolled is None else not enrolled
 
         def register(handler: Callable[[Any, Call], Any]) -> Callable[[Any, Call], Any]:
             self._check_open()
             _check_handler(kind, handler, thread=thread)
-            route = Route(kind, handler, thread, None if roles is None else frozenset(roles), unenrolled)
+            route = Route(kind, handler, thread, None if roles is None else frozenset(roles), unenrolled, recover)
             _add(self._routes, route)
             return handler
 
@@ -166,17 +181,7 @@ class Router:
         outer = tuple(self._middleware)
         for source in (self._routes, *(each.routes() for each in self._included)):
             for route in source.values():
-                _add(
-                    table,
-                    Route(
-                        route.kind,
-                        route.handler,
-                        route.thread,
-                        route.roles,
-                        route.unenrolled,
-                        (*outer, *route.middleware),
-                    ),
-                )
+                _add(table, replace(route, middleware=(*outer, *route.middleware)))
         return table
 
     def serve(self) -> dict[tuple[int, int], Route]:
@@ -220,3 +225,19 @@ def _check_handler(kind: AnyKind, handler: Callable[[Any, Call], Any], *, thread
         raise LocalProtocolError(f"{name} for {kind} is async: leave thread=True out, or write a plain function")
     if not thread and not is_async:
         raise LocalProtocolError(f"{name} for {kind} is not async: write `async def`, or register it with thread=True")
+
+
+def _check_recovery(kind: AnyKind, recover: Recover[Any, Any] | None, *, thread: bool) -> None:
+    """Refuse what could never recover anything."""
+    if recover is None:
+        return
+    if not kind.once:
+        raise LocalProtocolError(f"{kind} does not run at most once: leave recover= out, or declare it with once=")
+    if recover is ATOMIC:
+        if thread:
+            raise LocalProtocolError(f"a handler for {kind} in a thread cannot begin(), so it cannot be ATOMIC")
+        return
+    code = getattr(recover, "__code__", None)
+    if code is not None and not code.co_flags & _CO_COROUTINE:
+        name = getattr(recover, "__qualname__", "the recovery")
+        raise LocalProtocolError(f"{name} for {kind} is not async: write `async def` to recover what was executed")

@@ -9,7 +9,17 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from ratatoskr.errors import RatatoskrError
+
 T = TypeVar("T")
+
+
+class StoreFull(RatatoskrError):
+    """The store holds as much as it may. Nothing was stored."""
+
+
+class SubjectFull(StoreFull):
+    """The store holds as much for this subject as it may. Nothing was stored."""
 
 
 class OnceKey(NamedTuple):
@@ -22,13 +32,18 @@ class OnceKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to execute one operation, and for how long nobody may doubt it."""
+    """The right to execute one operation, and for how long nobody may doubt it.
+
+    ``owner`` names one execution in one process, so that whoever took the key over is never taken for its predecessor.
+    ``atomic``: the handler has sworn that without a stored outcome there was no effect.
+    """
 
     key: OnceKey
     digest: bytes
     owner: bytes
     lease_until: float
     keep_until: float
+    atomic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +54,7 @@ class Entry:
     owner: bytes
     lease_until: float
     outcome: bytes | None = None
+    atomic: bool = False
 
 
 class Transaction(Protocol):
@@ -74,8 +90,22 @@ class StoreTransaction(Transaction, Protocol):
 class OnceStore(Protocol):
     """Claims and outcomes. Any exception that a method raises means that nobody knows whether it had its effect."""
 
-    async def claim(self, claim: Claim) -> Entry | None:
-        """Take the key unless it is taken: None, and the claim is durable. Otherwise what is there, untouched."""
+    transactional: bool
+    """Whether :meth:`begin` gives transactions."""
+
+    async def claim(self, claim: Claim, *, per_subject: int | None = None) -> Entry | None:
+        """Take the key unless it is taken: None, and the claim is durable. Otherwise what is there.
+
+        What is there stays as it is, but is kept until the claim's ``keep_until`` at least. Raises SubjectFull where
+        the key is free and so many entries are held for its tenant and subject, StoreFull where the store has no room.
+        """
+        ...
+
+    async def take_over(self, claim: Claim, seen: Entry) -> bool:
+        """Put the claim, durably, in the place of a claim without an outcome, if it is still exactly as seen.
+
+        False, with no effect, where anything about it has changed. Who was the owner before is none any more.
+        """
         ...
 
     async def complete(self, claim: Claim, outcome: bytes, *, keep_until: float) -> bool:
@@ -86,8 +116,8 @@ class OnceStore(Protocol):
         """Forget the claim: surely nothing was done. False, with no effect, where it is no longer its owner's."""
         ...
 
-    async def renew(self, owner: bytes, keys: Collection[OnceKey], lease_until: float) -> None:
-        """Extend the leases of those of these keys that ``owner`` still holds without an outcome."""
+    async def renew(self, claims: Collection[Claim], lease_until: float) -> None:
+        """Set the leases of those of these claims that are still their owner's, and have no outcome."""
         ...
 
     async def purge(self, now: float, limit: int) -> int:

@@ -1,14 +1,15 @@
-"""A service over a slow store, whose handler does what a test wants."""
+"""A service over a slow store, whose handler and recovery do what a test wants."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ratatoskr import v1
 from ratatoskr.errors import Disposition, Fail, Status
 from ratatoskr.events import RequestReceived
-from ratatoskr.service import Call, OncePolicy, Router, Service
+from ratatoskr.service import ATOMIC, Call, OncePolicy, Router, Service
 from tests.unit.service.support import (
     REDEEM,
     Gate,
@@ -30,18 +31,21 @@ NOBODY_KNOWS = Fail(Status.UNAVAILABLE, "BANK_SILENT", "who knows", disposition=
 class Bench:
     """A service over a slow store, whose handler counts its executions and waits for a gate."""
 
-    def __init__(self, store: Any = None, world: World | None = None) -> None:
+    def __init__(
+        self, store: Any = None, world: World | None = None, *, recover: Any = None, quota: int = POLICY.per_subject
+    ) -> None:
         self.world = world or World()
         self.store: Any = SlowStore() if store is None else store
         self.gate = Gate()
         self.gate.open = True
         self.executed: list[str] = []
         self.tasks: list[Task] = []
+        self.asked: list[tuple[RequestReceived, Link]] = []
         self.then: Callable[[], Any] = lambda: None
-        self.transactional = False
+        self.transactional = recover is ATOMIC
         router = Router()
 
-        @router.on(REDEEM, enrolled=False)
+        @router.on(REDEEM, enrolled=False, recover=recover)
         async def redeem(message: v1.Search, call: Call) -> v1.GoAway:
             self.executed.append(message.query)
             if self.transactional:
@@ -53,7 +57,8 @@ class Bench:
                 raise error
             return say(f"{message.query} {len(self.executed)}")
 
-        self.service = Service(router, host=self.world, store=self.store, policy=POLICY)
+        policy = replace(POLICY, per_subject=quota)
+        self.service = Service(router, host=self.world, store=self.store, policy=policy)
 
     def start(self, event: RequestReceived, link: Link | None = None) -> tuple[Link, Task]:
         link = link or Link()
@@ -61,6 +66,7 @@ class Bench:
         assert job.once
         task = Task(job.run())
         self.tasks.append(task)
+        self.asked.append((event, link))
         task.step()
         return link, task
 

@@ -27,7 +27,6 @@ from ratatoskr.service import (
     Exchange,
     MemoryStore,
     Note,
-    OnceKey,
     Router,
     Service,
     Signal,
@@ -296,12 +295,16 @@ class SlowStore:
     ``before`` and ``after`` name a method and give the gate to pass; where a gate has an error, the method raises it.
     """
 
+    transactional = True
+
     def __init__(self, store: MemoryStore | None = None) -> None:
         self.store = store or MemoryStore()
         self.before: dict[str, Gate] = {}
         self.after: dict[str, Gate] = {}
         self.calls: list[str] = []
         self.transactions: list[FakeTransaction] = []
+        self.lease_over = False
+        """Whether a commit comes after the lease of its claim."""
 
     async def _pass(self, gates: dict[str, Gate], name: str) -> None:
         gate = gates.get(name)
@@ -318,8 +321,11 @@ class SlowStore:
         await self._pass(self.after, name)
         return result
 
-    async def claim(self, claim: Claim) -> Entry | None:
-        return await self._do("claim", self.store.claim(claim))
+    async def claim(self, claim: Claim, *, per_subject: int | None = None) -> Entry | None:
+        return await self._do("claim", self.store.claim(claim, per_subject=per_subject))
+
+    async def take_over(self, claim: Claim, seen: Entry) -> bool:
+        return await self._do("take_over", self.store.take_over(claim, seen))
 
     async def complete(self, claim: Claim, outcome: bytes, *, keep_until: float) -> bool:
         return await self._do("complete", self.store.complete(claim, outcome, keep_until=keep_until))
@@ -327,8 +333,8 @@ class SlowStore:
     async def release(self, claim: Claim) -> bool:
         return await self._do("release", self.store.release(claim))
 
-    async def renew(self, owner: bytes, keys: Collection[OnceKey], lease_until: float) -> None:
-        await self._do("renew", self.store.renew(owner, keys, lease_until))
+    async def renew(self, claims: Collection[Claim], lease_until: float) -> None:
+        await self._do("renew", self.store.renew(claims, lease_until))
 
     async def purge(self, now: float, limit: int) -> int:
         return await self._do("purge", self.store.purge(now, limit))
@@ -363,7 +369,7 @@ class FakeTransaction:
         return kept
 
     async def _commit(self, outcome: bytes, keep_until: float, now: float) -> bool:
-        return await self.store.store.complete(self.claim, outcome, keep_until=keep_until)
+        return not self.store.lease_over and await self.store.store.complete(self.claim, outcome, keep_until=keep_until)
 
     def abandon(self) -> None:
         self.abandoned = True

@@ -132,13 +132,6 @@ def test_a_claim_that_was_written_though_the_store_failed_is_not_executed(bench:
     assert bench.executed == []
 
 
-def test_a_full_memory_store_executes_nothing() -> None:
-    bench = Bench(MemoryStore(capacity=1))
-    bench.redeem(key=b"one")
-    assert bench.redeem(key=b"two") == (STORE_UNAVAILABLE, False)
-    assert bench.executed == ["10"]
-
-
 def test_a_claim_that_vanished_is_noted(bench: Bench) -> None:
     bench.gate.open = False
     event = request(REDEEM, ask("10"))

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from ratatoskr import v1
 from ratatoskr.errors import Disposition, Fail, Failure, Status
 from ratatoskr.events import RequestReceived
-from ratatoskr.service import Call, Claim, Entry, MemoryStore, OnceKey, OncePolicy, Router, Service
+from ratatoskr.service import Call, Claim, Entry, MemoryStore, OncePolicy, Router, Service
 from ratatoskr.testing.clock import Clock
 from tests.unit.service.support import REDEEM, FakeTransaction, Link, Task, World, ask, request, run, say
 
@@ -42,11 +42,19 @@ class PausingStore:
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
 
-    async def claim(self, claim: Claim) -> Entry | None:
+    transactional = True
+
+    async def claim(self, claim: Claim, *, per_subject: int | None = None) -> Entry | None:
         await Pause()
-        entry = await self.store.claim(claim)
+        entry = await self.store.claim(claim, per_subject=per_subject)
         await Pause()
         return entry
+
+    async def take_over(self, claim: Claim, seen: Entry) -> bool:
+        await Pause()
+        taken = await self.store.take_over(claim, seen)
+        await Pause()
+        return taken
 
     async def complete(self, claim: Claim, outcome: bytes, *, keep_until: float) -> bool:
         await Pause()
@@ -60,8 +68,8 @@ class PausingStore:
         await Pause()
         return kept
 
-    async def renew(self, owner: bytes, keys: Collection[OnceKey], lease_until: float) -> None:
-        await self.store.renew(owner, keys, lease_until)
+    async def renew(self, claims: Collection[Claim], lease_until: float) -> None:
+        await self.store.renew(claims, lease_until)
 
     async def purge(self, now: float, limit: int) -> int:
         return await self.store.purge(now, limit)
@@ -226,10 +234,10 @@ class Histories(RuleBasedStateMachine):
 
     def _is_waiting(self, asked: Asked) -> bool:
         return any(
-            asked.event is event
+            asked.event is attempt.arrival.event
             for process in self.processes
             for operation in process.service._claims._operations.values()
-            for _, (_, event) in operation._waiting
+            for _, attempt in operation._waiting
         )
 
     @rule(seconds=st.sampled_from([0.0, 30.0, 60.0, 500.0, 1050.0]), which=st.integers(0, 1))

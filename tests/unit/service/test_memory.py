@@ -15,7 +15,7 @@ def test_a_claim_of_another_owner_is_neither_released_nor_renewed() -> None:
     assert run(store.claim(MINE)) is None
     held = run(store.claim(MINE))
     assert not run(store.release(replace(MINE, owner=b"another")))
-    run(store.renew(b"another", [MINE.key], 120.0))
+    run(store.renew([replace(MINE, owner=b"another")], 120.0))
     assert run(store.claim(MINE)) == held
     assert run(store.release(MINE))
     assert len(store) == 0
@@ -23,5 +23,5 @@ def test_a_claim_of_another_owner_is_neither_released_nor_renewed() -> None:
 
 def test_what_is_forgotten_meanwhile_is_not_renewed() -> None:
     store = MemoryStore()
-    run(store.renew(b"me", [MINE.key], 120.0))
+    run(store.renew([MINE], 120.0))
     assert len(store) == 0

@@ -13,10 +13,14 @@ from ratatoskr.messages.standard import PAYMENT_AUTHORIZE
 from ratatoskr.service import Entry, OnceKey, OncePolicy, operation_digest
 from ratatoskr.service.once import (
     CONFLICT,
+    NOT_RECOVERED,
     OUTCOME_UNKNOWN,
     RUNNING_ELSEWHERE,
+    STORE_FULL,
     STORE_UNAVAILABLE,
+    SUBJECT_FULL,
     Operation,
+    is_dead,
     judge,
 )
 
@@ -70,12 +74,22 @@ def test_an_outcome_is_kept_for_as_long_as_its_request_is_fresh_anywhere() -> No
 
 
 def test_a_claim_has_an_owner_and_a_lease() -> None:
-    claim = POLICY.claim(OnceKey("tenant", "subject", b"nonce"), b"digest", b"owner", NOW)
+    claim = POLICY.claim(OnceKey("tenant", "subject", b"nonce"), b"digest", b"owner", NOW, issued_at=NOW - 5)
     assert (claim.key, claim.digest, claim.owner) == (("tenant", "subject", b"nonce"), b"digest", b"owner")
-    assert (claim.lease_until, claim.keep_until) == (NOW + 10, NOW + 1100)
+    assert claim.lease_until == NOW + 10
 
 
-@pytest.mark.parametrize("field", ["retention", "tolerance", "lease"])
+@pytest.mark.parametrize("age", [-100.0, 0.0, 999.0])
+@pytest.mark.parametrize("ahead", [-100.0, 0.0, 100.0])
+def test_a_claim_is_kept_for_as_long_as_its_request_is_fresh_anywhere(age: float, ahead: float) -> None:
+    """Whatever becomes of its owner. The clock of whoever forgets it may run ahead by the tolerance."""
+    issued_at = NOW - age
+    claim = POLICY.claim(OnceKey("tenant", "subject", b"nonce"), b"digest", b"owner", NOW, issued_at=issued_at)
+    forgotten_at = claim.keep_until - ahead
+    assert POLICY.stale(issued_at, forgotten_at) is not None
+
+
+@pytest.mark.parametrize("field", ["retention", "tolerance", "lease", "per_subject"])
 def test_times_are_above_zero(field: str) -> None:
     with pytest.raises(LocalProtocolError, match="above zero"):
         OncePolicy(**{field: 0})
@@ -99,7 +113,34 @@ def test_times_are_above_zero(field: str) -> None:
     ],
 )
 def test_what_is_there_decides(changes: dict[str, Any], digest: bytes, owner: bytes, verdict: bytes | Failure) -> None:
-    assert judge(replace(ENTRY, **changes), digest, owner=owner, now=NOW) == verdict
+    assert judge(replace(ENTRY, **changes), digest, process=owner, now=NOW) == verdict
+
+
+@pytest.mark.parametrize(
+    ("changes", "process", "dead"),
+    [
+        ({}, b"me", False),
+        ({"lease_until": NOW}, b"me", True),
+        ({"lease_until": NOW + 0.001}, b"me", False),
+        ({"owner": b"me, the seventh time"}, b"me", True),
+        ({"owner": b"another, not me"}, b"me", False),
+        ({"outcome": b"", "lease_until": NOW}, b"me", False),
+        ({"outcome": b"stored", "owner": b"me, the seventh time"}, b"me", False),
+    ],
+)
+def test_a_claim_without_a_living_owner_is_dead(changes: dict[str, Any], process: bytes, dead: bool) -> None:
+    assert is_dead(replace(ENTRY, **changes), process=process, now=NOW) == dead
+
+
+@pytest.mark.parametrize(("attempt", "delay"), [(0, 1.0), (1, 1.0), (2, 7.1), (3, 7.1)])
+def test_who_has_asked_often_is_told_when_the_lease_is_over(attempt: int, delay: float) -> None:
+    """What runs may be done any moment, so the first advice is short. What died is known to be dead no sooner."""
+    entry = replace(ENTRY, lease_until=NOW + 7)
+    failure = judge(entry, b"digest", process=b"me", now=NOW, attempt=attempt)
+    assert isinstance(failure, Failure)
+    assert failure == replace(RUNNING_ELSEWHERE, retry_delay=failure.retry_delay)
+    assert failure.retry_delay == pytest.approx(delay)
+    assert is_dead(entry, process=b"me", now=NOW + 7.1)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +149,10 @@ def test_what_is_there_decides(changes: dict[str, Any], digest: bytes, owner: by
         (CONFLICT, Status.ALREADY_EXISTS, Disposition.FAILED, None),
         (RUNNING_ELSEWHERE, Status.ABORTED, Disposition.MAYBE, 1.0),
         (OUTCOME_UNKNOWN, Status.UNKNOWN, Disposition.MAYBE, None),
+        (NOT_RECOVERED, Status.UNKNOWN, Disposition.MAYBE, None),
         (STORE_UNAVAILABLE, Status.UNAVAILABLE, Disposition.MAYBE, 1.0),
+        (SUBJECT_FULL, Status.RESOURCE_EXHAUSTED, Disposition.NOT_PROCESSED, 60.0),
+        (STORE_FULL, Status.RESOURCE_EXHAUSTED, Disposition.NOT_PROCESSED, 60.0),
     ],
 )
 def test_what_the_caller_is_told(
@@ -129,7 +173,7 @@ def test_before_the_store_answers_everybody_waits() -> None:
 def test_an_owned_operation_turns_away_what_asks_for_something_else() -> None:
     operation = Operation(b"digest", "first")
     operation.join(b"other", "early")
-    assert operation.own() == ["early"]
+    assert operation.own(b"digest") == ["early"]
     assert operation.owned
     assert operation.join(b"other", "late") is CONFLICT
     assert operation.join(b"digest", "second") is None
@@ -140,6 +184,17 @@ def test_where_the_key_was_taken_each_request_is_judged_by_its_own_digest() -> N
     """The first to arrive here may well be the one that conflicts."""
     operation = Operation(b"other", "conflicts")
     operation.join(b"digest", "repeats")
-    verdicts = operation.judge(replace(ENTRY, outcome=b"stored"), owner=b"me", now=NOW)
-    assert verdicts == [("conflicts", CONFLICT), ("repeats", b"stored")]
+    assert operation.take_digests() == [(b"other", "conflicts"), (b"digest", "repeats")]
     assert operation.take() == []
+
+
+def test_a_dead_claim_is_taken_over_by_the_first_that_asks_for_the_same() -> None:
+    operation = Operation(b"other", "conflicts")
+    assert operation.first(b"digest") is None
+    for request in ("first", "second"):
+        operation.join(b"digest", request)
+    assert operation.first(b"digest") == "first"
+    assert operation.own(b"digest") == ["conflicts"]
+    assert operation.join(b"other", "late") is CONFLICT
+    assert operation.join(b"digest", "third") is None
+    assert operation.take() == ["first", "second", "third"]

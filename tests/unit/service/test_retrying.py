@@ -78,7 +78,7 @@ def store_fails_once(scene: Scene) -> None:
     store: Any = scene.lines.server.calls._handlers._service._claims._store
     claim = store.claim
 
-    async def broken(wanted: Any) -> Any:
+    async def broken(wanted: Any, **_: Any) -> Any:
         store.claim = claim
         raise OSError
 

@@ -12,7 +12,7 @@ from ratatoskr.errors import Disposition, LocalProtocolError, Status
 from ratatoskr.identity import Role, VerifiedPeer
 from ratatoskr.messages import AnyKind
 from ratatoskr.messages.standard import PAYMENT_AUTHORIZE, PROVIDER_REGISTER
-from ratatoskr.service import Call, Next, Router
+from ratatoskr.service import ATOMIC, Call, Next, NotExecuted, Router
 from tests.unit.service.support import DEVICE, NOTE, PROVIDER, REDEEM, UNENROLLED, echo_router, say
 
 
@@ -156,6 +156,34 @@ def test_a_blocking_handler_needs_a_thread() -> None:
         Router().on(NOTE, thread=True)(handler)  # type: ignore[arg-type]
 
 
+async def found(message: v1.Search, call: Call) -> v1.GoAway:
+    raise NotExecuted
+
+
+def test_a_handler_says_how_it_is_recovered() -> None:
+    router = Router()
+    router.on(REDEEM, recover=found)(handler)
+    router.on(PAYMENT_AUTHORIZE, recover=ATOMIC)(Callable())  # type: ignore[arg-type]
+    router.middleware(around)
+    [redeem, authorize] = router.routes().values()
+    assert (redeem.recover, authorize.recover) == (found, ATOMIC)
+    blocking_too = Router()
+    blocking_too.on(REDEEM, recover=found, thread=True)(blocking)
+    methods = Router()
+    methods.on(REDEEM, recover=Callable())(handler)
+    methods.on(PAYMENT_AUTHORIZE, recover=Callable().method)(handler)  # type: ignore[arg-type]
+
+
+def test_what_could_never_be_recovered_is_refused() -> None:
+    refuse: Any = Router().on
+    with pytest.raises(LocalProtocolError, match=r"acme.Note .* does not run at most once: leave recover= out"):
+        refuse(NOTE, recover=found)
+    with pytest.raises(LocalProtocolError, match=r"acme.Redeem .* in a thread cannot begin\(\)"):
+        refuse(REDEEM, recover=ATOMIC, thread=True)
+    with pytest.raises(LocalProtocolError, match=r"blocking for acme.Redeem .* is not async"):
+        refuse(REDEEM, recover=blocking)
+
+
 def test_type_checkers_know_the_messages_of_a_kind() -> None:
     """mypy reads this: each ignore is an error that it must find, and unused ignores are errors."""
     router = Router()
@@ -172,4 +200,6 @@ def test_type_checkers_know_the_messages_of_a_kind() -> None:
     router.on(NOTE)(wrong_answer)  # type: ignore[arg-type]
     router.on(REDEEM)(wrong_message)  # type: ignore[arg-type]
     router.on(PAYMENT_AUTHORIZE)(no_call)  # type: ignore[arg-type]
+    with pytest.raises(LocalProtocolError, match="has a handler already"):
+        router.on(REDEEM, recover=wrong_answer)(handler)  # type: ignore[arg-type]
     assert len(router.kinds) == 3

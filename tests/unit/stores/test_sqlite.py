@@ -13,7 +13,7 @@ import pytest
 
 from ratatoskr import LocalProtocolError
 from ratatoskr.service import Entry
-from ratatoskr_stores import SqliteStore, TransactionLost
+from ratatoskr_stores import SqliteStore, SubjectFull, TransactionLost
 from tests.unit.service.support import run
 from tests.unit.stores.support import HELD, KEEP, NOW, OUTCOME, Blocking, Db, claim, create, effects, insert
 
@@ -108,6 +108,27 @@ def test_a_closed_store_says_so(path: Path) -> None:
     transaction.abandon()
 
 
+def test_a_file_of_before_oaths_and_quotas_is_taken_along(path: Path) -> None:
+    """What was claimed then was sworn by nobody."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute(
+            """CREATE TABLE ratatoskr_once (
+                   tenant TEXT NOT NULL, subject TEXT NOT NULL, nonce BLOB NOT NULL, digest BLOB NOT NULL,
+                   owner BLOB NOT NULL, lease_until REAL NOT NULL, keep_until REAL NOT NULL, outcome BLOB,
+                   PRIMARY KEY (tenant, subject, nonce)) WITHOUT ROWID"""
+        )
+        for n in range(2):
+            row = ("tenant", "subject", bytes([n]), b"digest", b"owner", NOW + 60, KEEP)
+            db.execute("INSERT INTO ratatoskr_once VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", row)
+    for _ in range(2):
+        with SqliteStore(path, wait=Blocking) as store:
+            assert run(store.claim(claim(bytes([0])))) == HELD
+            with pytest.raises(SubjectFull):
+                run(store.claim(claim(b"new"), per_subject=2))
+    with SqliteStore(path, wait=Blocking) as store:
+        assert run(store.claim(claim(b"new"), per_subject=3)) is None
+
+
 # The application's tables
 
 
@@ -147,7 +168,7 @@ def test_effect_and_outcome_commit_together(store: SqliteStore, path: Path) -> N
     assert run(store.run(effects)) == ["done"]
 
 
-@pytest.mark.parametrize("lost", ["released", "completed", "owned by another", "lease over"])
+@pytest.mark.parametrize("lost", ["released", "completed", "owned by another", "taken over", "lease over"])
 def test_without_the_claim_nothing_commits(store: SqliteStore, lost: str) -> None:
     mine, now = claim(), NOW
     if lost == "released":
@@ -157,6 +178,8 @@ def test_without_the_claim_nothing_commits(store: SqliteStore, lost: str) -> Non
     elif lost == "owned by another":
         run(store.release(mine))
         run(store.claim(claim(owner=b"other")))
+    elif lost == "taken over":
+        assert run(store.take_over(claim(owner=b"heir"), HELD))
     else:
         now = NOW + 60
     before = run(store.run(lambda db: db.execute("SELECT * FROM ratatoskr_once").fetchall()))

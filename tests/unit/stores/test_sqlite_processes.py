@@ -14,13 +14,14 @@ import pytest
 from ratatoskr_stores import SqliteStore
 from ratatoskr_stores.database import _write_ahead
 from tests.unit.service.support import run
-from tests.unit.stores.support import HELD, Blocking, claim, create, effects
+from tests.unit.stores.support import HELD, KEEP, Blocking, claim, create, effects
 
 CHILD = """
+import os
 import sys
-from ratatoskr_stores import SqliteStore
+from ratatoskr_stores import SqliteStore, SubjectFull
 from tests.unit.service.support import run
-from tests.unit.stores.support import Blocking, claim
+from tests.unit.stores.support import KEEP, NOW, OUTCOME, Blocking, claim
 
 def say(text):
     print(text, flush=True)
@@ -32,6 +33,31 @@ with SqliteStore(path, wait=Blocking, busy_timeout=30) as store:
     if task == "race":
         won = [n for n in range(100) if run(store.claim(claim(bytes([n]), owner=task.encode()))) is None]
         say(len(won))
+    elif task == "inherit":
+        me = f"heir {os.getpid()}".encode()
+        heirs = [claim(bytes([n]), owner=me) for n in range(100)]
+        seen = [run(store.claim(each)) for each in heirs]
+        say("seen")
+        sys.stdin.readline()
+        say(sum(run(store.take_over(each, entry)) for each, entry in zip(heirs, seen, strict=True)))
+    elif task == "fill":
+        won = 0
+        for n in range(50):
+            try:
+                won += run(store.claim(claim(os.urandom(16)), per_subject=60)) is None
+            except SubjectFull:
+                pass
+        say(won)
+    elif task == "slow":
+        run(store.claim(claim()))
+        say("claimed")
+        sys.stdin.readline()
+        transaction = store.begin(claim())
+        run(transaction.start())
+        run(transaction.run(lambda db: db.execute("INSERT INTO effects VALUES ('slow')")))
+        say(run(transaction.commit(OUTCOME, keep_until=KEEP, now=NOW)))
+        say(run(store.complete(claim(), OUTCOME, keep_until=KEEP)))
+        say(run(store.release(claim())))
     elif task == "claim":
         say(run(store.claim(claim())))
         sys.stdin.readline()
@@ -72,18 +98,56 @@ def nudge(process: subprocess.Popen[str]) -> None:
     process.stdin.flush()
 
 
-def test_of_several_processes_one_gets_each_key(path: Path) -> None:
-    """They open a new file at the same moment too."""
-    processes = [child(path, "race") for _ in range(4)]
+def all_together(path: Path, task: str, *steps: str, count: int = 4) -> list[int]:
+    """Let processes take each step at the same moment; what each says in the end."""
+    processes = [child(path, task) for _ in range(count)]
     try:
-        for process in processes:
-            assert said(process) == "ready"
-        for process in processes:
-            nudge(process)
-        assert sum(int(said(process)) for process in processes) == 100
+        for step in ("ready", *steps):
+            for process in processes:
+                assert said(process) == step
+            for process in processes:
+                nudge(process)
+        return [int(said(process)) for process in processes]
     finally:
         for process in processes:
             process.communicate(timeout=30)
+
+
+def test_of_several_processes_one_gets_each_key(path: Path) -> None:
+    """They open a new file at the same moment too."""
+    assert sum(all_together(path, "race")) == 100
+
+
+def test_of_several_processes_one_takes_over_each_dead_claim(path: Path) -> None:
+    with SqliteStore(path, wait=Blocking) as store:
+        for n in range(100):
+            run(store.claim(claim(bytes([n]))))
+        assert sum(all_together(path, "inherit", "seen")) == 100
+        owners = [run(store.claim(claim(bytes([n])))) for n in range(100)]
+        assert all(entry is not None and entry.owner.startswith(b"heir ") for entry in owners)
+
+
+def test_several_processes_keep_to_one_quota(path: Path) -> None:
+    assert sum(all_together(path, "fill")) == 60
+
+
+def test_an_owner_that_was_only_slow_cannot_store_anything(path: Path) -> None:
+    """It stood still until its lease was over, and another process took its claim over, before its transaction."""
+    with SqliteStore(path, wait=Blocking) as store:
+        run(store.run(create))
+        slow = child(path, "slow")
+        try:
+            assert said(slow) == "ready"
+            nudge(slow)
+            assert said(slow) == "claimed"
+            heir = claim(owner=b"heir")
+            assert run(store.take_over(heir, HELD))
+            nudge(slow)
+            assert [said(slow) for _ in range(3)] == ["False"] * 3
+        finally:
+            slow.communicate(timeout=30)
+        assert run(store.run(effects)) == []
+        assert run(store.complete(heir, b"the heir's", keep_until=KEEP))
 
 
 def killed_after(path: Path, task: str, *expected: str) -> None:
