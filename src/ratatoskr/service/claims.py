@@ -121,9 +121,12 @@ class Claims:
                 await self._inherit(operation, key, entry)
                 return
             self._own(operation, claim)
-            stale = self._policy.stale(attempt.call.issued_at, self._host.now().wall)
-            if stale is not None:
-                await self._decline(operation, claim, stale)
+            now = self._host.now().wall
+            failure = self._policy.stale(attempt.call.issued_at, now)
+            if failure is None and claim.lease_until <= now:
+                failure = STORE_UNAVAILABLE  # it took so long that others may have taken over
+            if failure is not None:
+                await self._decline(operation, self._store.release(claim), failure)
             else:
                 await self._see_through(operation, attempt, claim, None)
 
@@ -145,6 +148,9 @@ class Claims:
             self._tell(operation, replace(entry, owner=b"", lease_until=now + RETRY_DELAY))  # somebody was faster
             return
         self._own(operation, claim)
+        if claim.lease_until <= self._host.now().wall:
+            await self._decline(operation, self._give_up(claim), STORE_UNAVAILABLE)
+            return
         self._answers.note(Level.WARNING, "once.recovered", f"{heir.arrival}: its earlier execution is recovered")
         await self._see_through(operation, heir, claim, heir.recover)
 
@@ -159,10 +165,10 @@ class Claims:
         for each in operation.own(claim.digest):
             self._refuse(each.arrival, CONFLICT)
 
-    async def _decline(self, operation: Operation[Attempt], claim: Claim, failure: Failure) -> None:
-        """The claim is not used: free the key."""
+    async def _decline(self, operation: Operation[Attempt], leave: Awaitable[bool], failure: Failure) -> None:
+        """The claim is not used: leave it, and say why."""
         try:
-            await self._store.release(claim)
+            await leave
         except Exception as error:  # noqa: BLE001 - a store may raise anything
             self._answers.note(Level.ERROR, "store.outcome", f"{failure.reason}: the key could not be freed", error)
         self._give_all(operation, failure)
