@@ -173,16 +173,20 @@ class Fail(RatatoskrError):
 
 
 class CallError(RatatoskrError):
-    """A call has no answer. Catch one of the three subclasses; ``failure`` holds the details."""
+    """A call has no answer. Catch one of the three subclasses; ``failure`` holds the details.
 
-    def __init__(self, failure: Failure) -> None:
+    ``replayed``: the peer repeats the stored outcome of an earlier request with the same nonce.
+    """
+
+    def __init__(self, failure: Failure, *, replayed: bool = False) -> None:
         super().__init__(str(failure))
         self.failure = failure
+        self.replayed = replayed
 
     @staticmethod
-    def of(failure: Failure) -> CallError:
+    def of(failure: Failure, *, replayed: bool = False) -> CallError:
         """The exception class that the failure's disposition asks for."""
-        return _BY_DISPOSITION[failure.disposition](failure)
+        return _BY_DISPOSITION[failure.disposition](failure, replayed=replayed)
 
 
 class CallRefused(CallError):

@@ -185,7 +185,7 @@ class _Call:
         asker, id = self._asker, self._id
         assert id is not None
         if self._again_at is None:
-            self._again_at = self._judge(error.failure, came)
+            self._again_at = self._judge(error, came)
         await asker.host.sleep(max(0.0, self._again_at - asker.host.now().mono))
         left = self._deadline - asker.host.now().mono
         if left <= 0:
@@ -197,15 +197,15 @@ class _Call:
         self._again_at = None
         self._add(waiter, *again)
 
-    def _judge(self, failure: Failure, came: int) -> float:
+    def _judge(self, error: CallError, came: int) -> float:
         """When to ask once more, in seconds of the monotonic clock. Raises CallError where that is not to be."""
         asker, now = self._asker, self._asker.host.now().mono
-        self._failures.append(failure)
+        self._failures.append(error.failure)
         moved = asker.footing is not self._footing or asker.footing.session != self._session
         self._attempts += not moved
         delay = asker.retries.delay(
             self._kind,
-            failure,
+            error.failure,
             attempt=self._attempts - 1,
             remaining=self._deadline - now,
             moved=moved,
@@ -213,7 +213,7 @@ class _Call:
             items=came,
         )
         if delay is None:
-            raise CallError.of(verdict(*self._failures))
+            raise CallError.of(verdict(*self._failures), replayed=error.replayed)
         return now + delay
 
     def _add(self, waiter: Waiter | Stream[Any], id: RequestId, footing: Footing) -> None:

@@ -28,6 +28,8 @@ class CallOptions(TypedDict, total=False):
     """Seconds since the epoch, from when on the peer must not execute it."""
     metadata: dict[str, str] | None
     """Names and values for the handler."""
+    issued_at: float | None
+    """Seconds since the epoch at which an earlier process made this same request; default now."""
 
 
 class PeerLink(Protocol):

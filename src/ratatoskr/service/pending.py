@@ -73,7 +73,7 @@ class PendingCalls(Generic[W]):
         waiter = self._waiters.pop(event.id)
         evidence = event.evidence
         if isinstance(event, RequestFailed):
-            return Settled(waiter, CallError.of(event.failure), evidence)
+            return Settled(waiter, CallError.of(event.failure, replayed=event.replayed), evidence)
         if isinstance(event, StreamEnded):
             return Settled(waiter, None, evidence)
         kind = event.received.kind

@@ -12,7 +12,7 @@ from ratatoskr.events import RequestReceived
 from ratatoskr.limits import Limits
 from ratatoskr.messages import Kind
 from ratatoskr.service import NO_RETRIES, Call, RetryBudget, RetryPolicy, Router
-from ratatoskr.testing.clock import seeded
+from ratatoskr.testing.clock import START, seeded
 from tests.unit.service.lines import Lines, Strand
 from tests.unit.service.support import NOTE, REDEEM, Cancelled, Gate, ask, say
 
@@ -358,3 +358,23 @@ def test_the_server_s_calls_are_made_again_too() -> None:
     lines.run(5.0)
     assert strand.result.message == say("x")
     assert moods.attempts == [0, 1]
+
+
+@pytest.mark.parametrize(("policy", "replayed"), [(NO_RETRIES, False), (POLICY, True)])
+def test_a_caller_hears_whether_a_failure_is_a_stored_outcome(policy: RetryPolicy, replayed: bool) -> None:
+    """What a handler left uncertain is kept: the next attempt gets it again, and says so."""
+    scene = Scene(unsure(), policy=policy)
+    call = scene.ask(REDEEM, key="k")
+    scene.lines.run(10.0)
+    assert isinstance(call.error, OutcomeUnknown)
+    assert call.error.replayed is replayed
+    assert scene.moods.attempts == [0]
+
+
+def test_a_request_keeps_the_issue_time_that_an_earlier_process_gave_it() -> None:
+    scene = Scene(busy())
+    call = scene.ask(REDEEM, key="k", issued_at=scene.lines.host.clock.now.wall - 100.5)
+    scene.lines.run(10.0)
+    assert call.error is None
+    asked = [event.request.issued_at_ms for event in scene.lines.server.seen(RequestReceived)]
+    assert asked == [int((START - 100.5) * 1000)] * 2
