@@ -83,13 +83,16 @@ class Database:
         else:
             future.set_result(result)
 
-    def close(self) -> None:
-        """Do what was submitted, roll back what a holder has open, and close the file. Blocks. Idempotent."""
+    def close(self, last: Callable[[], None] | None = None) -> None:
+        """Do what was submitted, roll back what a holder has open, and close the file. Blocks. Idempotent.
+
+        ``last`` is done in the thread, behind all else.
+        """
         with suppress(RuntimeError):  # it was closed before
-            self._executor.submit(self._shut)
+            self._executor.submit(self._shut, last)
         self._executor.shutdown()
 
-    def _shut(self) -> None:
+    def _shut(self, last: Callable[[], None] | None) -> None:
         while True:
             roll_back(self._db)
             self.holder = None
@@ -97,6 +100,19 @@ class Database:
                 break
             self._parked.popleft()()
         self._db.close()
+        if last is not None:
+            last()
+
+
+def in_transaction(function: Callable[[sqlite3.Connection], T], db: sqlite3.Connection) -> T:
+    """Run the function in a transaction of its own; its exceptions roll back and come out."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        result = function(db)
+        db.execute("COMMIT")
+    finally:
+        roll_back(db)  # no-op after the commit
+    return result
 
 
 def roll_back(db: sqlite3.Connection) -> None:

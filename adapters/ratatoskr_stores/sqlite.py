@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from ratatoskr.service import Claim, Entry, SubjectFull
-from ratatoskr_stores.database import Database, Waiter, roll_back
+from ratatoskr_stores.database import Database, Waiter, in_transaction
 from ratatoskr_stores.transaction import SqliteTransaction
 
 T = TypeVar("T")
@@ -118,7 +118,7 @@ class SqliteStore:
         self._transaction_timeout = transaction_timeout
         self._database = Database(fspath(path), busy_timeout)
         try:
-            self._database.submit(partial(_in_transaction, _create)).result()
+            self._database.submit(partial(in_transaction, _create)).result()
         except BaseException:
             self.close()
             raise
@@ -160,7 +160,7 @@ class SqliteStore:
         It waits while a handler's transaction is open. The function must neither commit nor roll back; its exceptions
         roll back and come out.
         """
-        return await self._wait(self._database.submit(partial(_in_transaction, function)))
+        return await self._wait(self._database.submit(partial(in_transaction, function)))
 
     def close(self) -> None:
         """Finish what was asked for, roll back what handlers have open, and close the file. Blocks. Idempotent."""
@@ -173,16 +173,6 @@ class SqliteStore:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _in_transaction(function: Callable[[sqlite3.Connection], T], db: sqlite3.Connection) -> T:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        result = function(db)
-        db.execute("COMMIT")
-    finally:
-        roll_back(db)  # no-op after the commit
-    return result
 
 
 def _create(db: sqlite3.Connection) -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from ratatoskr import Closed, Config, LocalProtocolError
-from ratatoskr.service import DEFAULT_RETRIES, OnceStore, Redial, RetryPolicy, Router
+from ratatoskr.service import DEFAULT_RETRIES, Calls, OnceStore, Outbox, Redial, RetryPolicy, Router
 from ratatoskr_websockets.dialing import Dialer
 from ratatoskr_websockets.errors import ConnectFailed
 from ratatoskr_websockets.host import LOGGER
@@ -34,6 +34,7 @@ async def connect(
     proxy: str | Literal[True] | None = True,
     retry: RetryPolicy = DEFAULT_RETRIES,
     redial: Redial | None = None,
+    outbox: Outbox | None = None,
 ) -> AsyncIterator[Peer]:
     """Connect to a server; the block gets the open :class:`Peer`.
 
@@ -48,24 +49,30 @@ async def connect(
     waited for, too. ``url`` may then name several servers that do the same: the next one is dialled when one says
     goodbye or cannot be reached. By default a lost line ends the peer and every call with it.
 
+    ``outbox``: what is sent inside the block, whenever there is a line, such as a ``SqliteOutbox`` from
+    ``ratatoskr_stores``; its kinds are added to the configuration's.
+
     At the end of the block open calls complete and the connection is closed; an exception abandons it at once.
 
-    Raises :class:`ConnectFailed` where there is no connection, :class:`~ratatoskr.LocalProtocolError` for misuse.
+    Raises :class:`ConnectFailed` where there is no connection, :class:`~ratatoskr.service.OutboxInUse` where another
+    one sends from the outbox, :class:`~ratatoskr.LocalProtocolError` for misuse.
     """
     urls = [url] if isinstance(url, str) else list(url)
     hosts = [_check(each, ssl) for each in urls]
     if not urls or (redial is None and len(urls) > 1):
         raise LocalProtocolError(f"{len(urls)} URLs: name one server, or several together with redial=")
-    if router is not None:
-        config = replace(config, kinds=config.kinds | router.kinds)
+    for more in (router, outbox):
+        if more is not None:
+            config = replace(config, kinds=config.kinds | more.kinds)
     config = replace(config, session_timeout=redial.session_timeout if redial is not None else 0.0)
     dialers = [Dialer(each, config, server_name or host, ssl, proxy) for each, host in zip(urls, hosts, strict=True)]
     async with Workshop(router, config, store, retry) as workshop:
         client = Client(dialers[0], workshop) if redial is None else LastingClient(dialers, workshop, redial)
         try:
             peer = await client.open()
-            yield peer
-            await peer.close()
+            async with workshop.courier(outbox, client.calls):
+                yield peer
+                await peer.close()
         finally:
             await client.end()
 
@@ -74,6 +81,7 @@ class Client:
     """One line, and the peer at its other end."""
 
     def __init__(self, dialer: Dialer, workshop: Workshop) -> None:
+        self.calls: Calls = workshop.calls()
         self._dialer = dialer
         self._workshop = workshop
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -83,11 +91,10 @@ class Client:
     async def open(self) -> Peer:
         """Connect. Raises ConnectFailed."""
         self._line = line = await self._dialer.dial(self._workshop.host, self._on_milestone, lambda: None)
-        calls = self._workshop.calls()
-        line.carry(calls)
+        line.carry(self.calls)
         self._driving = asyncio.create_task(line.run())
         await self._opened
-        return Peer(line, calls)
+        return Peer(line, self.calls)
 
     async def end(self) -> None:
         """Cut the line, if it still lives."""

@@ -53,10 +53,10 @@ class LastingClient:
     def __init__(self, dialers: Sequence[Dialer], workshop: Workshop, policy: Redial) -> None:
         self._dialers = deque(dialers)
         self._workshop = workshop
-        self._calls = workshop.calls(
+        self.calls: Calls = workshop.calls(
             renew=lambda: new_session(dialers[0].config), on_rest=self._on_rest, on_end=self._on_end
         )
-        self._reconnecting = Reconnecting(self._calls, workshop.host, policy, self._dial)
+        self._reconnecting = Reconnecting(self.calls, workshop.host, policy, self._dial)
         self._running: asyncio.Task[Attempt] | None = None
         self._lines: dict[Line, asyncio.Task[None]] = {}
         self._line: Line | None = None
@@ -67,7 +67,7 @@ class LastingClient:
 
     async def open(self) -> Peer:
         """Connect, however often that takes. Raises ConnectFailed where no more is tried."""
-        self._calls.wait()
+        self.calls.wait()
         self._running = asyncio.create_task(self._reconnecting.run())
         opened = asyncio.create_task(self._opened.wait())
         try:
@@ -82,7 +82,7 @@ class LastingClient:
 
     async def close(self, *, drain: bool, reason: str = "") -> Closed:
         """Try no more, and end every line."""
-        self._calls.give_up(Closed(Fault.ABANDONED, "close", "closed while there was no line"))
+        self.calls.give_up(Closed(Fault.ABANDONED, "close", "closed while there was no line"))
         await self._stop()
         for line in self._lines:
             line.close(drain=drain, reason=reason)
@@ -92,7 +92,7 @@ class LastingClient:
         """Wait for the end of it all."""
         await self._ended.wait()
         await asyncio.gather(*self._lines.values())
-        closed = self._calls.closed
+        closed = self.calls.closed
         assert closed is not None
         return closed
 
@@ -116,10 +116,10 @@ class LastingClient:
             self._dialers.rotate(-1)
             return Attempt(error.fault, str(error))
         self._line = line
-        line.carry(self._calls)
+        line.carry(self.calls)
         self._lines[line] = driving = asyncio.create_task(line.run())
         driving.add_done_callback(lambda _: self._lines.pop(line))
-        await self._calls.vacancy()
+        await self.calls.vacancy()
         closed = line.closed
         if line.going_away or not line.opened:
             self._dialers.rotate(-1)
@@ -130,14 +130,14 @@ class LastingClient:
         return Attempt(closed.fault, f"{dialer.url}: {self._failed}", line.going_away, advice)
 
     def _session(self) -> ResumableSession | None:
-        return self._calls.waiting
+        return self.calls.waiting
 
     def _on_milestone(self, milestone: Milestone) -> None:
         line = self._line
         if isinstance(milestone, Closed) or line is None:
             return
         if self._peer is None:
-            self._peer = LastingPeer(line, self._calls, self)
+            self._peer = LastingPeer(line, self.calls, self)
         self._peer.move(line)
         self._opened.set()
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Self
 
 from ratatoskr import Config, ResumableSession
 from ratatoskr.service import (
     Calls,
+    Courier,
     Directory,
     MemoryStore,
     OncePolicy,
     OnceStore,
+    Outbox,
     PeerLink,
     RetryPolicy,
     Router,
@@ -65,6 +68,10 @@ class Workshop:
             on_rest=on_rest,
             on_end=on_end,
         )
+
+    def courier(self, outbox: Outbox | None, link: PeerLink) -> AbstractAsyncContextManager[object]:
+        """What sends the posts of an outbox over the link, while its block lasts."""
+        return nullcontext() if outbox is None else Courier(outbox, link, self.host)
 
     async def __aenter__(self) -> Self:
         self._upkeep = asyncio.create_task(self._keep())

@@ -122,7 +122,7 @@ class RetryBudget:
         ``takes_requests``: whether the connection to retry on does. ``items``: how many a stream brought before.
         ``moved``: whether it failed in a session that another one has taken the place of.
         """
-        if not takes_requests or items or not _may_repeat(kind, failure):
+        if not takes_requests or items or not may_repeat(kind, failure):
             return None
         policy = self._policy
         if moved and policy.attempts > 1:
@@ -141,7 +141,7 @@ class RetryBudget:
         return int.from_bytes(self._entropy(_ENTROPY_BYTES), "big") / (1 << 8 * _ENTROPY_BYTES)
 
 
-def _may_repeat(kind: AnyKind, failure: Failure) -> bool:
+def may_repeat(kind: AnyKind, failure: Failure) -> bool:
     """Whether making the request again is safe, and may end otherwise."""
     if failure.reason in _BREACHES:
         return False
