@@ -1,4 +1,4 @@
-"""What docs/ take from the states of a call: for each half of it a diagram, its states and what moves it."""
+"""What docs/ take from the states of a call and of a post: diagrams, states and what moves them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from enum import Enum
 from itertools import pairwise
 from typing import Any
 
+from ratatoskr.service.outbox.states import POSTING, Posting, PostingInput
 from ratatoskr.session.states import ANSWERING, ASKING, Answering, AnsweringInput, Asking, AskingInput
 from tools.tables import code, table
 
@@ -42,6 +43,21 @@ def answering_states() -> str:
 def answering_inputs() -> str:
     """What moves a request of the peer's."""
     return _inputs(AnsweringInput)
+
+
+def posting_diagram() -> str:
+    """The way of a post in an outbox."""
+    return _ladder(Posting, POSTING)
+
+
+def posting_states() -> str:
+    """The states of a post, with all moves."""
+    return _states(Posting, POSTING)
+
+
+def posting_inputs() -> str:
+    """What moves a post."""
+    return _inputs(PostingInput)
 
 
 def _states(states: type[Enum], moves: Moves) -> str:

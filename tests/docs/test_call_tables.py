@@ -1,4 +1,4 @@
-"""The diagrams and tables of the two halves of a call say every move, and no other."""
+"""The diagrams and tables of the two halves of a call, and of a post, say every move, and no other."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from ratatoskr.service.outbox.states import POSTING, Posting, PostingInput
 from ratatoskr.session.states import ANSWERING, ASKING, Answering, AnsweringInput, Asking, AskingInput
 from tools import call_tables
 
 HALVES = [
     pytest.param(Asking, AskingInput, ASKING, "asking", id="asking"),
     pytest.param(Answering, AnsweringInput, ANSWERING, "answering", id="answering"),
+    pytest.param(Posting, PostingInput, POSTING, "posting", id="posting"),
 ]
 
 

@@ -108,3 +108,14 @@ def test_rolling_restart(reader: Reader) -> None:
     opened = [line for line in log.splitlines() if ":opened: localhost" in line]
     assert [line.rpartition(":")[2] for line in opened] == [str(reader.port(port)) for port in (8765, 8766)]
     assert (client.returncode, first.wait(SECONDS)) == (0, 0)
+
+
+def test_offline(reader: Reader) -> None:
+    """Without a server the payment waits; with one it is made, once."""
+    line = "python offline.py order-17"
+    posted = "order-17 is on disk\n"
+    for _ in range(2):
+        type_in(reader, line, f"{posted}there is no server: run this again later\n")
+    type_in(reader, "python server.py", stays=True)
+    for _ in range(2):
+        type_in(reader, line, f"{posted}order-17 is payment-1 with a receipt\n")

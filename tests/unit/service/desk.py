@@ -22,7 +22,7 @@ from ratatoskr.service import (
 )
 from ratatoskr.testing.clock import Clock
 from tests.unit.service.lines import Bell, Hands, Strand
-from tests.unit.service.support import REDEEM, SERVER, Link, ask, received, run, say
+from tests.unit.service.support import REDEEM, SERVER, Link, ask, received, say
 
 T = TypeVar("T")
 
@@ -149,7 +149,7 @@ class Desk:
         self.host.strands.clear()
         self.alive.remove(self)
         if isinstance(self.store, MemoryOutboxStore):
-            run(self.store.unlock())
+            self.store._locked = False
 
     def listen(self, *, done: bool = False) -> Strand:
         """Read outcomes, and say done to each."""

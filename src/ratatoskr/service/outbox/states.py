@@ -50,6 +50,7 @@ POSTING = MappingProxyType(
         (Posting.DOUBTFUL, PostingInput.OUTCOME): Posting.SETTLED,
         (Posting.DOUBTFUL, PostingInput.EXPIRE): Posting.SETTLED,
         (Posting.SETTLED, PostingInput.DONE): Posting.FORGOTTEN,
+        (Posting.FORGOTTEN, PostingInput.DONE): Posting.FORGOTTEN,
     }
 )
 """(state, input) → next state."""
