@@ -8,8 +8,10 @@ import time
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ratatoskr import STANDARD_KINDS, AnyKind, Closed, LocalProtocolError, Role, utc
+from ratatoskr.service import Redial
 from ratatoskr_cli.arguments import add_path
 from ratatoskr_cli.exits import Exit, Failed
 from ratatoskr_files import Config
@@ -50,10 +52,13 @@ class Target:
     """The configuration's file."""
     url: str
     server_name: str | None
+    proxy: str | Literal[True] = True
+    """The URL of one, or what the environment says."""
+    redial: Redial | None = None
 
     def connect(self) -> AbstractAsyncContextManager[Peer]:
         """Connect. Raises ConnectFailed."""
-        return connect(self.url, self.config, server_name=self.server_name)
+        return connect(self.url, self.config, server_name=self.server_name, proxy=self.proxy, redial=self.redial)
 
 
 def target_of(path: Path, url: str | None, server_name: str | None = None) -> Target:

@@ -33,9 +33,10 @@ def add(commands: Commands) -> None:
         about="watch a device and a platform do business",
         description=(
             "Starts a sandbox in a process of its own, and does business with it over a WebSocket: a provider sells,\n"
-            "a device browses, pays, asks the same payment again after a restart, and is refunded. Calls are\n"
-            "cancelled, and another server stops while one is open. Every answer's receipt is verified offline, every\n"
-            "balance is checked. Ends with 1 and says why where one of them does not hold."
+            "a device browses, pays, asks the same payment again after a restart, and is refunded. The line is cut\n"
+            "between a payment and its answer, calls are cancelled, and another server stops while one is open.\n"
+            "Every answer's receipt is verified offline, every balance is checked. Ends with 1 and says why where one\n"
+            "of them does not hold."
         ),
         examples=(
             "  ratatoskr demo\n"

@@ -36,6 +36,7 @@ from ratatoskr import (
     v1,
 )
 from ratatoskr_cli.client import Target
+from ratatoskr_cli.cut import cut_off
 from ratatoskr_cli.payloads import payload_to_json
 from ratatoskr_cli.proof import ZERO, CheckFailed, Customer, Standing, check, connected
 from ratatoskr_cli.receipts import ReceiptFile
@@ -103,7 +104,7 @@ class Story:
                 await self._refund(restarted, provider, paid)
                 self._change_a_receipt(restarted, paid)
                 await self._close_the_books(restarted, provider)
-        self.receipts = device.receipts + restarted.receipts + provider.receipts
+        self.receipts += device.receipts + restarted.receipts + provider.receipts
 
     async def _open_shop(self, provider: Customer) -> str:
         """Register, and publish offers, all of them at the same time; the provider's id."""
@@ -205,7 +206,8 @@ class Story:
         return order
 
     async def _pay(self, device: Customer, provider: Customer, order: v1.OrderPlaced) -> Paid:
-        self._report.doing(f"{self._buyer} authorizes {TOTAL}")
+        """The line is cut when it has been sent: its answer comes over another one, and it has happened once."""
+        self._report.doing(f"{self._buyer} authorizes {TOTAL}, line cut")
         request = v1.AuthorizePayment(
             end_to_end_id=f"demo-{self._run}",
             debtor_account=device.account,
@@ -214,10 +216,12 @@ class Story:
             order_number=order.order_number,
             remittance_text="Demo lamps",
         )
-        answer = await device.ask(PAYMENT_AUTHORIZE, request)
-        paid = Paid(request, answer, device.proof)
+        async with cut_off(self._device, request.ByteSize()) as payer:
+            answer = await payer.ask(PAYMENT_AUTHORIZE, request)
+        self.receipts += payer.receipts
+        paid = Paid(request, answer, payer.proof)
         balances = await self._balances(device, provider, held=TOTAL)
-        self._report.step(answer.payment_id, "receipt", balances)
+        self._report.step(f"{answer.payment_id}, resumed", "one receipt", balances)
         return paid
 
     async def _capture(self, device: Customer, provider: Customer, paid: Paid) -> None:

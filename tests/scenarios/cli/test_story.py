@@ -22,6 +22,7 @@ from ratatoskr_cli.client import KINDS, target_of
 from ratatoskr_cli.payloads import payload_to_json
 from ratatoskr_cli.proof import Customer
 from ratatoskr_cli.receipts import ReceiptFile
+from ratatoskr_cli.relay import Relay
 from ratatoskr_cli.report import Report
 from ratatoskr_cli.story import Paid, Story
 from ratatoskr_files import Config, DevFiles, dev_init
@@ -33,7 +34,7 @@ Lie: TypeAlias = Callable[[SqliteStore, Call, Message, Next], Awaitable[Message]
 
 
 @asynccontextmanager
-async def platform(files: DevFiles, lie: Lie | None) -> AsyncIterator[tuple[str, Path]]:
+async def platform(files: DevFiles, lie: Lie | None, session_timeout: float) -> AsyncIterator[tuple[str, Path]]:
     """A sandbox whose router tells a lie; where it listens, and its books."""
     database = files.directory / "books.sqlite"
     with closing(SqliteStore(database)) as store:
@@ -45,16 +46,16 @@ async def platform(files: DevFiles, lie: Lie | None) -> AsyncIterator[tuple[str,
 
         router.include(await sandbox_router(store, time.time))
         config = Config.load(files.server, kinds=KINDS)
-        async with serve(router, config, "127.0.0.1", 0, store=store) as server:
+        async with serve(router, config, "127.0.0.1", 0, store=store, session_timeout=session_timeout) as server:
             yield f"ws://127.0.0.1:{server.port}", database
 
 
-async def tell(home: Path, lie: Lie | None, *, patience: float = 10.0) -> str:
+async def tell(home: Path, lie: Lie | None, *, patience: float = 10.0, session_timeout: float = 60.0) -> str:
     """What the demo shows."""
     files = dev_init(home, now=time.time())
     shown = io.StringIO()
     with redirect_stdout(shown):
-        async with platform(files, lie) as (url, database):
+        async with platform(files, lie, session_timeout) as (url, database):
             device, provider = (target_of(path, url) for path in (files.device, files.provider))
             limits = replace(device.config.limits, request_timeout=patience)
             device = replace(device, config=replace(device.config, limits=limits))
@@ -207,6 +208,34 @@ async def a_search_without_end(store: SqliteStore, call: Call, message: Message,
 def test_a_lie_is_noticed(tmp_path: Path, lie: Lie, noticed: str) -> None:
     with pytest.raises(RatatoskrError, match=noticed):
         run(tell(tmp_path, lie, patience=2.0 if lie is a_search_without_end else 10.0))
+
+
+def test_a_session_that_ends_with_its_line_is_noticed(tmp_path: Path) -> None:
+    """The payment happens once all the same: it is asked for again, and the answer is a replay."""
+    with pytest.raises(RatatoskrError, match="the line was cut, and the session did not survive that"):
+        run(tell(tmp_path, None, session_timeout=0.0))
+
+
+def test_a_line_that_is_not_cut_proves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Relay, "cut_at_reply", lambda relay, sent: None)
+    with pytest.raises(RatatoskrError, match="the line was to be cut, and was not"):
+        run(tell(tmp_path, None))
+
+
+def test_a_line_that_somebody_else_cuts_too_ends_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redialling heals what is done on the way; the demo is there to show it."""
+    authentic = Relay.serve
+
+    async def dropping(relay: Relay, reader: Any, writer: Any) -> None:
+        if relay.lines == 1:
+            relay.lines += 1
+            writer.transport.abort()
+        else:
+            await authentic(relay, reader, writer)
+
+    monkeypatch.setattr(Relay, "serve", dropping)
+    with pytest.raises(RatatoskrError, match="the line was cut once, and there were 3 in all"):
+        run(tell(tmp_path, None))
 
 
 @pytest.mark.parametrize(
