@@ -222,6 +222,21 @@ def test_a_line_that_is_not_cut_proves_nothing(tmp_path: Path, monkeypatch: pyte
         run(tell(tmp_path, None))
 
 
+def test_an_answer_from_the_store_is_not_the_one_that_was_on_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = Customer.ask
+
+    async def replayed(customer: Customer, kind: Any, message: Any) -> Any:
+        answer = await ask(customer, kind, message)
+        customer.said.replayed = True
+        return answer
+
+    monkeypatch.setattr(Customer, "ask", replayed)
+    with pytest.raises(RatatoskrError, match="the answer that was on its way was not sent again"):
+        run(tell(tmp_path, None))
+
+
 def test_a_line_that_somebody_else_cuts_too_ends_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Redialling heals what is done on the way; the demo is there to show it."""
     authentic = Relay.serve
