@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ratatoskr.connection import Connection, State
+from ratatoskr.connection import Connection
 from ratatoskr.session import Session
 
 
@@ -33,9 +33,8 @@ def digest(connection: Connection) -> tuple[Any, ...]:
     )
 
 
-def check_bounds(connection: Connection) -> None:
-    """Every table is within its limit, and every sum is the sum of what it counts."""
-    session = connection._session
+def check_bounds(session: Session, *, ended: bool) -> None:
+    """Every table is within its limit, and every sum is the sum of what it counts. One that has ended holds nothing."""
     limits = session._limits
     asking, answering, sender = session._asking, session._answering, session._sender
     calls, incoming, outbox, streams = asking.calls, answering.calls, sender._outbox, sender.streams
@@ -62,9 +61,11 @@ def check_bounds(connection: Connection) -> None:
     assert all(call in unanswered for call in streams._blocked), "somebody waits for room in a stream that has ended"
 
     assert outbox.bytes == sum(len(envelope) for envelope, *_ in outbox._entries)
-    assert len(outbox) == outbox.sent - outbox.acked
+    assert outbox.acked <= outbox.sent <= outbox.last == outbox.acked + len(outbox)
+    if outbox.last:
+        assert sender._serializer.number == outbox.sent
     assert len(outbox) <= limits.outbox_messages + 2 * limits.requests_open
-    if connection.state in (State.CLOSING, State.CLOSED):
+    if ended:
         held = [queue, open_, waiting, streams._blocked, session.timers._deadlines]
         held += [incoming._unanswered, incoming._answered]
         assert not any(held)

@@ -104,7 +104,7 @@ class Driver(ABC):
             self.stalls += 1
         self.due = now.mono
         output = self.connection.poll(now)
-        check_bounds(self.connection)
+        self.check_bounds()
         match output:
             case Wait():
                 self._wait(output)
@@ -129,6 +129,10 @@ class Driver(ABC):
                     self.closed = output
                 self.on_event(output)
         return True
+
+    def check_bounds(self) -> None:
+        """What is held is within its limits."""
+        check_bounds(self.connection._session, ended=self.connection.state in (State.CLOSING, State.CLOSED))
 
     def polls(self, most: int = MAX_POLLS) -> bool:
         """Outputs until Wait, at most so many. Whether there were any."""

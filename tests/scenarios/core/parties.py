@@ -80,6 +80,20 @@ class Party(Driver):
         return self.connection.state in (State.OPEN, State.DRAINING)
 
     @property
+    def speaker(self) -> Connection:
+        """Whose methods it calls, where it names no call."""
+        return self.connection
+
+    def voice(self, id: RequestId) -> Connection:
+        """Whose methods it calls about a call of its own, or one that it is asked."""
+        return self.connection
+
+    @property
+    def over(self) -> bool:
+        """Whether it may make no more requests."""
+        return self.closed is not None
+
+    @property
     def owed(self) -> list[Call]:
         """Calls that it has yet to end."""
         return [call for call in self.asked if call.owed]
@@ -146,10 +160,15 @@ class Party(Driver):
 
     def _request(self, event: RequestReceived) -> None:
         self._keep(event.evidence)
-        (call,) = [call for call in self.peer.own if call.number == event.received.number]
+        call = self._asked_by(event)
         call.hear(event, self.clock.now, self.came or self.clock.now)
         self.asked.append(call)
         self._work(call)
+
+    def _asked_by(self, event: RequestReceived) -> Call:
+        """What the other end made of it."""
+        (call,) = [call for call in self.peer.own if call.number == event.received.number]
+        return call
 
     def _work(self, call: Call) -> None:
         """What its handler does by itself."""
@@ -193,7 +212,8 @@ class Party(Driver):
             assert not call.wanted, "nobody waits"
 
     def _would_block(self, id: RequestId | None) -> None:
-        events = [event for _, event in self.connection._session._inbox._events]
+        connection = self.speaker if id is None else self.voice(id)
+        events = [event for _, event in connection._session._inbox._events]
         self.waits[id] = len([event for event in events if isinstance(event, Writable) and event.id is id])
 
     def _judge_end(self, closed: Closed) -> None:
@@ -244,17 +264,17 @@ class Party(Driver):
 
     def changes_nothing(self, method: Callable[[], object]) -> None:
         """What is of no effect here, and no misuse."""
-        before = digest(self.connection)
+        before = digest(self.speaker)
         method()
-        assert digest(self.connection) == before
+        assert digest(self.speaker) == before
 
     def _try(self, method: Callable[[], Any]) -> Any:
         """What may raise, and changes nothing then."""
-        before = digest(self.connection)
+        before = digest(self.speaker)
         try:
             return method()
         except LocalProtocolError:
-            assert digest(self.connection) == before
+            assert digest(self.speaker) == before
             raise
 
     def ask(self, kind: AnyKind, words: str, *, timeout: float, credit: int = 1, **options: Any) -> None:
@@ -265,7 +285,7 @@ class Party(Driver):
             options["key"] = words
         message = question(kind, words)
         id = self._make(
-            lambda: self.connection.request(kind, message, timeout=timeout, **options),
+            lambda: self.speaker.request(kind, message, timeout=timeout, **options),
             excuse=len(words) > LONG or bool(options.get("metadata")),
         )
         if id is not None:
@@ -277,9 +297,9 @@ class Party(Driver):
         assert isinstance(old.id.state, Asking)  # type: ignore[attr-defined]
         answered = old.id.answered  # type: ignore[attr-defined]
         if answered or old.id.state not in (Asking.DONE, Asking.GIVEN_UP):  # type: ignore[attr-defined]
-            self.misuse(lambda: self.connection.retry(old.id, timeout=timeout))
+            self.misuse(lambda: self.speaker.retry(old.id, timeout=timeout))
             return
-        id = self._make(lambda: self.connection.retry(old.id, timeout=timeout), excuse=True)
+        id = self._make(lambda: self.speaker.retry(old.id, timeout=timeout), excuse=True)
         if id is not None:
             again = Call(self.name, id, old.kind, old.words, timeout, old.expires_at, old.metadata, old.credit)
             again.attempt = old.attempt + bool(old.number)
@@ -289,12 +309,12 @@ class Party(Driver):
         try:
             id: RequestId = self._try(make)
         except WouldBlock:
-            assert self.connection._session._asking.calls.queued
+            assert self.speaker._session._asking.calls.queued
             self._would_block(None)
         except LocalProtocolError:
-            assert excuse or self.closed
+            assert excuse or self.over
         else:
-            assert self.closed is None
+            assert not self.over
             return id
         return None
 
@@ -304,20 +324,21 @@ class Party(Driver):
 
     def cancel(self, call: Call) -> None:
         """Cancel a call of its own."""
-        self.connection.cancel(call.id)
+        self.voice(call.id).cancel(call.id)
         call.cancelled = call.cancelled or call.outcome is None
 
     def grant(self, call: Call, items: int) -> None:
         """Grant items of a stream of its own, where they are not too many."""
         if not call.kind.stream:
-            self.misuse(lambda: self.connection.grant(call.id, items))
+            self.misuse(lambda: self.voice(call.id).grant(call.id, items))
             return
         if call.id.state not in (Asking.QUEUED, Asking.OPEN):  # type: ignore[attr-defined]
-            self.changes_nothing(lambda: self.connection.grant(call.id, items))
+            self.changes_nothing(lambda: self.voice(call.id).grant(call.id, items))
             return
-        ahead = self.connection._session._limits.stream_credit_ahead
+        connection = self.voice(call.id)
+        ahead = connection._session._limits.stream_credit_ahead
         try:
-            self._try(lambda: self.connection.grant(call.id, items))
+            self._try(lambda: connection.grant(call.id, items))
         except LocalProtocolError:
             assert call.granted + items - call.charged > ahead
         else:
@@ -327,7 +348,7 @@ class Party(Driver):
     def say(self, call: Call, how: str, words: str) -> None:
         """Answer a request, send an item of a stream, or end it; misuse where there is no such answer, or was one."""
         assert call.asked is not None
-        id, connection, stream = call.asked.id, self.connection, call.kind.stream
+        id, connection, stream = call.asked.id, self.voice(call.asked.id), call.kind.stream
         said: dict[str, Failure | str] = {"fail": DECLINED, "later": LATER, "end": ""}
         ended = said.get(how, words)
         message = answer(call.kind, words)
@@ -345,7 +366,7 @@ class Party(Driver):
             self._try(method)
         except WouldBlock:
             assert how == "item"
-            assert self.live
+            assert not self.over
             assert not call.expired
             self._would_block(id)
         except LocalProtocolError:
