@@ -33,7 +33,7 @@ from ratatoskr import (
     Status,
     VerifiedPeer,
 )
-from ratatoskr.service import DEFAULT_RETRIES, Calls, Directory, OnceStore, PeerLink, RetryPolicy, Router
+from ratatoskr.service import DEFAULT_RETRIES, Calls, Directory, OncePolicy, OnceStore, PeerLink, RetryPolicy, Router
 from ratatoskr_websockets.driver import MESSAGE_BYTES
 from ratatoskr_websockets.guard import Gate, GuardedServer, Quota
 from ratatoskr_websockets.host import HTTP_LOGGER, LOGGER, SUBPROTOCOL
@@ -53,6 +53,7 @@ def serve(
     *,
     ssl: SSLContext | None = None,
     store: OnceStore | None = None,
+    policy: OncePolicy | None = None,
     on_connect: OnConnect | None = None,
     origins: Sequence[str] | None = None,
     max_pending_handshakes: int = 1000,
@@ -66,8 +67,10 @@ def serve(
 
     ``router``: the handlers; their kinds are added to the configuration's. ``host``: None for every interface.
     ``port``: 0 for any free one, which ``Server.port`` tells. ``ssl``: for wss. ``store``: outcomes of what runs at
-    most once, default in memory. ``on_connect``: asked about each client, may look things up for up to
-    ``Limits.accept_timeout``. ``origins``: web pages that may connect; others, and all by default, are refused.
+    most once, default in memory. ``policy``: how long they are kept, which must be what the configuration announces,
+    and how long a silent process is believed to be at work. ``on_connect``: asked about each client, may look things up
+    for up to ``Limits.accept_timeout``. ``origins``: web pages that may connect; others, and all by default, are
+    refused.
     ``max_pending_handshakes`` and ``per_address`` bound the clients that have not proved yet who they are,
     ``per_identity`` the connections of one that has. ``retry``:
     what is made again by itself when the server asks a client and that fails.
@@ -82,6 +85,7 @@ def serve(
         port,
         ssl=ssl,
         store=store,
+        policy=policy,
         on_connect=on_connect,
         origins=origins,
         max_pending_handshakes=max_pending_handshakes,
@@ -105,6 +109,7 @@ class Server:
         *,
         ssl: SSLContext | None,
         store: OnceStore | None,
+        policy: OncePolicy | None,
         on_connect: OnConnect | None,
         origins: Sequence[str] | None,
         max_pending_handshakes: int,
@@ -122,6 +127,7 @@ class Server:
         self._port = port
         self._ssl = ssl
         self._store = store
+        self._policy = policy
         self._on_connect = on_connect
         self._origins = [None, *map(Origin, origins or ())]
         self._gate = Gate(max_pending_handshakes, per_address)
@@ -137,7 +143,7 @@ class Server:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             self._workshop = await stack.enter_async_context(
-                Workshop(self._router, self._config, self._store, self._retry, self._directory)
+                Workshop(self._router, self._config, self._store, self._retry, self._directory, self._policy)
             )
             self._listener = await self._listen()
             stack.pop_all()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Self
 
-from ratatoskr import Config, ResumableSession
+from ratatoskr import Config, LocalProtocolError, ResumableSession
 from ratatoskr.service import (
     Calls,
     Courier,
@@ -38,7 +38,14 @@ class Workshop:
         store: OnceStore | None,
         retry: RetryPolicy,
         directory: Directory[PeerLink] | None = None,
+        policy: OncePolicy | None = None,
     ) -> None:
+        policy = policy or OncePolicy(retention=config.retention)
+        if policy.retention != config.retention:
+            raise LocalProtocolError(
+                f"policy keeps outcomes for {policy.retention:g} s and the configuration announces "
+                f"{config.retention:g} s: say the same in Config.retention"
+            )
         self.host = AsyncioHost()
         self._limits = config.limits
         self._retry = retry
@@ -46,7 +53,7 @@ class Workshop:
             Router() if router is None else router,
             host=self.host,
             store=MemoryStore() if store is None else store,
-            policy=OncePolicy(retention=config.retention),
+            policy=policy,
             directory=directory,
         )
         self._upkeep: asyncio.Task[None]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 
-from ratatoskr import PAYMENT_AUTHORIZE, CallFailed, OutcomeUnknown
-from ratatoskr.service import MemoryStore, OnceStore
+from ratatoskr import PAYMENT_AUTHORIZE, CallFailed, LocalProtocolError, OutcomeUnknown
+from ratatoskr.service import MemoryStore, OncePolicy, OnceStore
 from ratatoskr_stores import SqliteStore
 from ratatoskr_websockets import connect
 from tests.scenarios.websockets.world import DOUBLE, Relay, World, payment
@@ -126,3 +127,23 @@ async def test_a_lost_line_does_not_stop_what_runs_once(world: World, open_store
             assert (await joined).message.value == b"kk"
     assert world.executed == {"k": 1}
     assert not world.cancelled.is_set()
+
+
+async def test_a_policy_says_how_long_a_claim_is_believed(world: World) -> None:
+    store = MemoryStore()
+    policy = OncePolicy(lease=5.0)
+    async with world.serve(store=store, policy=policy) as server, world.connect(server) as peer:
+        paying = asyncio.create_task(peer.request(DOUBLE, BytesValue(value=b"k"), key="k"))
+        await world.arrived.wait()
+        [held] = store._held.values()
+        assert held.entry.lease_until <= time.time() + policy.lease
+        world.release.set()
+        await paying
+
+
+async def test_a_policy_keeps_what_is_announced(world: World) -> None:
+    config = world.server_config(retention=3600.0)
+    async with world.serve(config=config, policy=OncePolicy(retention=3600.0)):
+        pass
+    with pytest.raises(LocalProtocolError, match=r"Config\.retention"):
+        await world.serve(config=config, policy=OncePolicy()).__aenter__()
