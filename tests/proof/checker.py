@@ -87,7 +87,7 @@ def one_outcome(run: Run) -> Iterator[str]:
     for (life, key), told in run.told.items():
         if len({each.outcome for each in told}) > 1:
             yield f"{key} has several outcomes in {life}: {[each.outcome for each in told]}"
-        fresh = sum(not each.replayed for each in told)
+        fresh = sum(each.how is How.ANSWERED and not each.replayed for each in told)
         if fresh > 1:
             yield f"{key} was executed {fresh} times in {life}, as its answers say"
 
@@ -107,18 +107,17 @@ def an_outcome_is_kept(run: Run) -> Iterator[str]:
 def order_is_kept(run: Run) -> Iterator[str]:
     """The payments of one account are applied in the order of the work list.
 
-    That is about the first time: a ledger in memory executes again what an earlier one has executed.
+    A ledger in memory executes again what another one has ended, whenever it is asked again: that has no order.
     """
-    places = {key: invocations[0].payment.place for key, invocations in run.by_key.items()}
-    applied: dict[str, dict[str, None]] = {}
     for ledger in run.ledgers:
+        applied: dict[str, list[int]] = {}
         for row in ledger.rows:
-            if row.key in places:
-                applied.setdefault(row.debtor, {}).setdefault(row.key)
-    for account, keys in applied.items():
-        for one, other in pairwise(keys):
-            if places[one] > places[other]:
-                yield f"{account}: {one} was applied before {other}"
+            if row.key in run.by_key and run.ended_by(row.key) in (None, "", ledger.life):
+                applied.setdefault(row.debtor, []).append(run.by_key[row.key][0].payment.place)
+        for account, places in applied.items():
+            for one, other in pairwise(places):
+                if one > other:
+                    yield f"{account}: its payment {one} was applied before {other}"
 
 
 def nothing_is_invented(run: Run) -> Iterator[str]:

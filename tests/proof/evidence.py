@@ -142,6 +142,11 @@ class Run:
                     found.setdefault((each.told.life, key), []).append(each.told)
         return found
 
+    def ended_by(self, key: str) -> str | None:
+        """Which ledger told the first end of the payment; "" where none knew it, None where it has no end."""
+        ends = (each.told for each in self.by_key.get(key, ()) if each.told and each.told.final)
+        return next((each.life for each in ends), None)
+
     def in_flight(self, death: Death) -> bool:
         """Whether a payment was on its way at that moment: asked for, and its end not yet written down.
 

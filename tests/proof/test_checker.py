@@ -76,6 +76,18 @@ ALLOWED: dict[str, Run] = {
         asked(THIRD, 5, answered(6, 3)),
         ledgers=(ledger(FIRST, payment(0, "b"), THIRD),),
     ),
+    "done again by the next process, in another order": run(
+        asked(FIRST, 1, answered(2, 1, life="m1")),
+        asked(SECOND, 3, answered(4, 2, life="m1")),
+        asked(SECOND, 5, answered(6, 1, life="m2")),
+        asked(FIRST, 7, answered(8, 2, life="m2")),
+        ledgers=(ledger(FIRST, SECOND, life="m1"), ledger(SECOND, FIRST, life="m2")),
+    ),
+    "failed in one process, done by the next": run(
+        asked(FIRST, 1, failed(2, life="m1")),
+        asked(FIRST, 3, answered(4, 1, life="m2")),
+        ledgers=(ledger(life="m1"), ledger(FIRST, life="m2")),
+    ),
     "done again by the next process": run(
         asked(FIRST, 1, answered(2, 1, life="m1")),
         asked(SECOND, 3, answered(4, 1, life="m2")),
@@ -129,6 +141,14 @@ BROKEN: dict[tuple[str, str], Run] = {
     ("an_outcome_is_kept", "forgotten"): run(TOLD, asked(FIRST, 3, unknown(4)), ledgers=(ledger(FIRST),)),
     ("order_is_kept", "the second before the first"): run(
         asked(FIRST, 1, answered(2, 2)), asked(SECOND, 3, answered(4, 1)), ledgers=(ledger(SECOND, FIRST),)
+    ),
+    ("order_is_kept", "in the process that told their ends"): run(
+        asked(FIRST, 1, answered(2, 2, life="m2")),
+        asked(SECOND, 3, answered(4, 1, life="m2")),
+        ledgers=(ledger(life="m1"), ledger(SECOND, FIRST, life="m2")),
+    ),
+    ("order_is_kept", "unknown, and done late"): run(
+        asked(FIRST, 1, unknown(2)), asked(SECOND, 3, answered(4, 1)), ledgers=(ledger(SECOND, FIRST),)
     ),
     ("nothing_is_invented", "nobody asked"): run(TOLD, ledgers=(ledger(FIRST, SECOND),)),
     ("nothing_is_forgotten", "without an end"): run(asked(FIRST, 1, unknown(2, "TRANSPORT_LOST"))),

@@ -1,0 +1,203 @@
+"""A client of the proof, which is killed again and again.
+
+It makes payments, those of one account one after the other, and those of several at once. It writes down that it asks
+before it asks, and what came of it before it goes on. A payment without a written end is asked for again, under its
+key, by this process or the next. At SIGTERM it begins nothing new, and ends when all has an end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import random
+import signal
+from collections.abc import Callable, Iterator
+
+from ratatoskr import CallError, CallFailed, CallRefused, Config, OutcomeUnknown, Status
+from ratatoskr_websockets import ConnectFailed, Peer, connect
+from tests.proof import planted
+from tests.proof.bank import NO_FUNDS, TRANSFER, request
+from tests.proof.evidence import LOST, How, Payment, Told
+from tests.proof.fate import ClientPoint, Fate, now, watch_writes
+from tests.proof.history import History
+from tests.proof.scene import Scene
+from tests.proof.server import parser
+
+AGAIN = 0.3
+"""How often an earlier payment is asked for again."""
+BACK = 3
+"""How many payments ago that was at most."""
+TIMEOUT = 10.0
+PAUSE = 0.03
+"""Seconds between two attempts to connect, or to ask."""
+
+
+class Line:
+    """The line to the bank, made again whenever it is lost."""
+
+    def __init__(self, url: str, config: Config) -> None:
+        self._url = url
+        self._config = config
+        self._peer: Peer | None = None
+        self._new = asyncio.Condition()
+
+    async def peer(self) -> Peer:
+        """Wait for one that takes requests."""
+        async with self._new:
+            await self._new.wait_for(lambda: self._peer is not None and self._peer.takes_requests)
+        assert self._peer is not None
+        return self._peer
+
+    async def keep(self) -> None:
+        """Connect, again and again."""
+        while True:
+            try:
+                async with connect(self._url, self._config, proxy=None) as peer:
+                    async with self._new:
+                        self._peer = peer
+                        self._new.notify_all()
+                    await peer.wait_going_away()
+            except ConnectFailed as failed:
+                if not failed.fault.may_reconnect:
+                    raise
+            await asyncio.sleep(PAUSE)
+
+
+class Client:
+    """One life."""
+
+    def __init__(self, scene: Scene, name: str, line: Line, history: History, fate: Fate) -> None:
+        self._scene = scene
+        self._accounts = scene.accounts(name)
+        self._line = line
+        self._history = history
+        self._fate = fate
+        self._random = random.Random(f"{scene.seed} {name} {history.life}")
+        self._settling: set[str] = set()
+        """The keys of payments that have no end yet."""
+        self.stopping = False
+
+    async def work(self) -> None:
+        """Pay, account by account, all at once, until :attr:`stopping`."""
+        async with asyncio.TaskGroup() as accounts:
+            for account in self._accounts:
+                accounts.create_task(self._work(account))
+
+    async def audit(self) -> None:
+        """End what has no end, then ask for every payment once more. Nothing new."""
+        self.stopping = True
+        await self.work()
+        keys = iter([key for account in self._accounts for key in self._history.ended(account)])
+        async with asyncio.TaskGroup() as askers:
+            for _ in range(2 * len(self._accounts)):
+                askers.create_task(self._ask_again(keys))
+
+    async def _ask_again(self, keys: Iterator[str]) -> None:
+        for key in keys:
+            await self._again(key)
+
+    async def _work(self, account: str) -> None:
+        begun = self._history.open(account)
+        if begun is not None:
+            await self._settle(self._scene.payment_of(begun))
+        while not self.stopping:
+            ended = self._history.ended(account)
+            if ended and self._random.random() < AGAIN:
+                await self._again(self._random.choice(ended[-BACK:]))
+            await self._settle(self._scene.payment(account, len(self._history.begun(account))))
+
+    async def _settle(self, payment: Payment) -> None:
+        """Ask until it is written down that there is an end."""
+        self._settling.add(payment.key)
+        while True:
+            await self._ask(payment)
+            if self._history.is_over(payment.key):
+                break
+            await asyncio.sleep(PAUSE)
+        self._settling.discard(payment.key)
+
+    async def _again(self, key: str) -> None:
+        """Ask for a payment that has its end, and write down what is told of it now."""
+        while True:
+            told = await self._ask(self._scene.payment_of(key))
+            if told.final:
+                break
+            await asyncio.sleep(PAUSE)
+
+    async def _ask(self, payment: Payment) -> Told:
+        """Ask once, as often as the library repeats it."""
+        peer = await self._line.peer()
+        self._history.invoke(payment)
+        self._reach(ClientPoint.BEFORE_SEND, payment.key)
+        try:
+            answer = await peer.exchange(TRANSFER, request(payment), key=payment.key, timeout=TIMEOUT)
+        except CallError as error:
+            told = _told(error)
+        else:
+            life, _, number = answer.message.payment_id.partition("/")
+            outcome = answer.message.SerializeToString(deterministic=True)
+            told = Told(now(), How.ANSWERED, "", outcome, life, int(number), answer.replayed)
+        if told.how in (How.ANSWERED, How.FAILED):
+            self._reach(ClientPoint.AFTER_ANSWER, payment.key)
+        self._history.end(payment, told)
+        return told
+
+    def sent(self, key: str) -> None:
+        """The request for that payment was written."""
+        self._reach(ClientPoint.AFTER_SEND, key)
+
+    def _reach(self, point: ClientPoint, key: str) -> None:
+        """Only what has no end yet is worth dying for."""
+        if key in self._settling:
+            self._fate.reach(point, key=key)
+
+
+def _told(error: CallError) -> Told:
+    """What an error says. What nobody expects comes out."""
+    failure = error.failure
+    if failure.status is Status.INTERNAL:
+        raise error
+    match error:
+        case CallFailed() if failure.reason == NO_FUNDS:
+            outcome = f"{failure.status.name} {failure.reason} {failure.message}"
+            return Told(now(), How.FAILED, failure.reason, outcome.encode(), failure.message.split()[-1])
+        case OutcomeUnknown():
+            return Told(now(), How.UNKNOWN, failure.reason)
+        case CallRefused():
+            assert failure.reason != LOST
+            return Told(now(), How.REFUSED, failure.reason)
+        case _:
+            raise error
+
+
+async def main(options: argparse.Namespace, ready: Callable[[str], None]) -> None:
+    """Work until SIGTERM, or until the process dies."""
+    scene = Scene(options.home, options.seed, options.born)
+    fate = Fate(scene.home, options.name, options.life, options.die)
+    history = History(scene.home, options.name, options.life)
+    line = Line(options.url, scene.client_config(options.name))
+    client = Client(scene, options.name, line, history, fate)
+    watch_writes("request", lambda kind, message, **_: message.end_to_end_id, client.sent)
+
+    def stop() -> None:
+        client.stopping = True
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+    ready("")
+    async with asyncio.TaskGroup() as group:
+        keeping = group.create_task(line.keep())
+        await (client.audit() if options.audit else client.work())
+        keeping.cancel()
+
+
+def run(arguments: list[str], ready: Callable[[str], None]) -> None:
+    """One life. ``ready`` is told when it heeds SIGTERM."""
+    made = parser()
+    made.add_argument("--name", required=True, help="which client it is")
+    made.add_argument("--url", required=True, help="where the bank is")
+    made.add_argument("--audit", action="store_true", help="ask for every payment once more, and nothing new")
+    options = made.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    planted.plant(options.bug)
+    asyncio.run(main(options, ready))
