@@ -79,7 +79,7 @@ def forgotten_at_ack() -> None:
         histories.append(history)
 
     def acknowledged(outbox: Outbox[Any], number: int) -> list[Any]:
-        for envelope, _ in list(islice(outbox._entries, number - outbox.acked)):
+        for envelope, *_ in list(islice(outbox._entries, number - outbox.acked)):
             if envelope[0] == REQUEST and histories:
                 request = v1.RatatoskrRequest.FromString(envelope[1:])
                 histories[0].forget(v1.AuthorizePayment.FromString(request.payload).end_to_end_id)
