@@ -44,16 +44,16 @@ class End:
 
     def __init__(self, name: str, connection: Connection, link: Link) -> None:
         self.name = name
-        self.connection = connection
-        self.link = link
+        self.connection: Connection = connection
+        self.link: Link = link
         self.events: list[Event] = []
         """Events that no :meth:`take` has taken yet, in order."""
         self.on_event: Callable[[Event], bool] | None = None
         """Called with each event; returns True where it has dealt with it, and it is not kept then."""
-        self.holds_writes = False
+        self.holds_writes: bool = False
         """While true, ``sent()`` is not called: the driver's write blocks."""
         self.waits_until: float = -inf
-        self.unsent = False
+        self.unsent: bool = False
         """Whether a Transmit was written while ``holds_writes``."""
         self.closed: Closed | None = None
         """The last event, once it has come, whether or not it was taken."""
