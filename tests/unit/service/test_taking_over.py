@@ -9,7 +9,7 @@ import pytest
 from ratatoskr.errors import Disposition
 from ratatoskr.service import ATOMIC
 from ratatoskr.service.once import CONFLICT, RUNNING_ELSEWHERE, STORE_UNAVAILABLE
-from tests.unit.service.bench import POLICY
+from tests.unit.service.bench import POLICY, Bench
 from tests.unit.service.deaths import Bank, died, successor
 from tests.unit.service.support import REDEEM, Gate, ask, failing, request, run, say
 
@@ -72,15 +72,32 @@ def test_a_request_that_expired_meanwhile_is_not_executed(bank: Bank, recover: A
 
 def test_what_becomes_stale_while_it_is_taken_over_is_recovered() -> None:
     """Its entry was there, so nothing was forgotten."""
-    dead = died(ATOMIC)
-    heir = successor(dead, ATOMIC)
+    heir = successor(died(ATOMIC), ATOMIC)
+    heir.world.clock.advance(POLICY.retention - POLICY.lease - 1)
     gate = heir.store.after["take_over"] = Gate()
     event = request(REDEEM, ask("10"))
     link, task = heir.start(event)
-    heir.world.clock.advance(POLICY.retention)
+    heir.world.clock.advance(2)
     gate.open = True
     task.step()
     assert link.told == {event.id: (say("10 1"), False)}
+
+
+@pytest.mark.parametrize("step", ["claim", "take_over"])
+def test_what_is_claimed_too_late_is_not_executed(bank: Bank, step: str) -> None:
+    """The store took so long that the lease was over before anything began: another may have taken over."""
+    late = Bench(recover=bank.recover) if step == "claim" else successor(died(bank.recover), bank.recover)
+    gate = late.store.after[step] = Gate()
+    event = request(REDEEM, ask("10"))
+    link, task = late.start(event)
+    late.world.clock.advance(POLICY.lease)
+    gate.open = True
+    task.step()
+    assert link.told == {event.id: (STORE_UNAVAILABLE, False)}
+    assert (late.executed, bank.asked) == ([], [])
+    del late.store.after[step]
+    assert late.redeem() == (say("10 1"), False)
+    assert bank.asked == ([] if step == "claim" else ["10"]), "nothing was claimed, or what died is still there"
 
 
 def test_what_is_purged_before_it_is_taken_over_is_not_executed() -> None:
