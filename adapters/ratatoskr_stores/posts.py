@@ -121,17 +121,17 @@ class SqliteOutboxStore:
         """Forget a post that has its outcome."""
         return await self._run(lambda db: db.execute(_FORGET, (id,)).rowcount == 1)
 
-    async def lock(self) -> bool:
+    async def lock(self, owner: bytes) -> bool:
         """Become the one that sends."""
-        return await self._look(lambda _: self._sender.take())
+        return await self._look(lambda _: self._sender.take(owner))
 
-    async def unlock(self) -> None:
-        """Be it no longer."""
-        await self._look(lambda _: self._sender.give_back())
+    async def unlock(self, owner: bytes) -> None:
+        """Let others send."""
+        await self._look(lambda _: self._sender.give_back(owner))
 
     def close(self) -> None:
         """Finish what was asked for, and close the file. Blocks. Idempotent."""
-        self._database.close(self._sender.give_back)
+        self._database.close(self._sender.close)
 
     async def _parcels(self, where: str, *parameters: object) -> list[Parcel]:
         return await self._look(lambda db: [_parcel(row) for row in db.execute(_SELECT + where, parameters)])

@@ -33,6 +33,7 @@ BUSY = Failure(Status.UNAVAILABLE, "BUSY", "later", Disposition.NOT_PROCESSED)
 LOST = Failure(Status.UNAVAILABLE, "TRANSPORT_LOST", "the connection ended", Disposition.MAYBE)
 DENIED = Failure(Status.PERMISSION_DENIED, "ROLE", "not for you", Disposition.NOT_PROCESSED)
 NO_FUNDS = Failure(Status.FAILED_PRECONDITION, "NO_FUNDS", "too little")
+POLICY = OutboxPolicy(first_delay=1.0, longest_delay=8.0, check_every=5.0, retention=1000.0, margin=100.0, lanes=2)
 
 
 class Ask:
@@ -113,10 +114,15 @@ class Desk:
     """Those that have not crashed; all do at the end of a test."""
 
     def __init__(
-        self, policy: OutboxPolicy | None = None, store: OutboxStore | None = None, clock: Clock | None = None
+        self,
+        policy: OutboxPolicy | None = None,
+        store: OutboxStore | None = None,
+        clock: Clock | None = None,
+        *,
+        eager: bool = False,
     ) -> None:
         self.clock = clock or Clock()
-        self.host = Hands(self.clock, eager=False)
+        self.host = Hands(self.clock, eager=eager)
         self.store: OutboxStore = store or MemoryOutboxStore()
         self.outbox = Outbox(self.store, self.host, kinds=KINDS, policy=policy)
         self.wire = Wire(self)
@@ -149,7 +155,7 @@ class Desk:
         self.host.strands.clear()
         self.alive.remove(self)
         if isinstance(self.store, MemoryOutboxStore):
-            self.store._locked = False
+            self.store._sender = None
 
     def listen(self, *, done: bool = False) -> Strand:
         """Read outcomes, and say done to each."""
@@ -214,3 +220,12 @@ def brief(told: PostSettled) -> str:
         return f"{outcome.reason} {outcome.disposition.name}"
     assert isinstance(outcome, v1.GoAway)
     return f"answer {outcome.reason}"
+
+
+def open_desk(*texts: str, policy: OutboxPolicy = POLICY, **options: Any) -> Desk:
+    """A desk with these posts, whose courier is at work."""
+    desk = Desk(policy)
+    for text in texts:
+        desk.post(text, **options)
+    desk.with_courier()
+    return desk

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from ratatoskr.errors import CallRefused, Disposition, Failure, LocalProtocolError, OutcomeUnknown
+from ratatoskr.errors import CallRefused, Failure, OutcomeUnknown
 from ratatoskr.messages import Receipt
-from ratatoskr.service import Courier, MemoryOutboxStore, Outbox, OutboxInUse, OutboxPolicy, Posting, Settlement
+from ratatoskr.service import (
+    Courier,
+    OutboxInUse,
+    Posting,
+)
 from ratatoskr.service.once import RUNNING_ELSEWHERE
-from tests.unit.service.desk import BUSY, DENIED, LOST, NO_FUNDS, VOUCHER, Desk
-from tests.unit.service.support import REDEEM, ask, run, say
-
-POLICY = OutboxPolicy(first_delay=1.0, longest_delay=8.0, check_every=5.0, retention=1000.0, margin=100.0, lanes=2)
-
-
-def open_desk(*texts: str, policy: OutboxPolicy = POLICY, **options: Any) -> Desk:
-    """A desk with these posts, whose courier is at work."""
-    desk = Desk(policy)
-    for text in texts:
-        desk.post(text, **options)
-    desk.with_courier()
-    return desk
-
+from tests.unit.service.desk import BUSY, DENIED, LOST, NO_FUNDS, POLICY, VOUCHER, Desk, open_desk
+from tests.unit.service.support import REDEEM, ask, say
 
 # One post
 
@@ -298,99 +288,4 @@ def test_who_gives_up_waiting_for_the_end_leaves_it_to_the_next() -> None:
     desk.end_block().cancel()
     desk.settle()
     assert desk.host.unfinished == []
-    assert desk.run(desk.store.lock())
-
-
-# Trouble
-
-
-def test_what_the_link_takes_for_misuse_ends_and_is_noted() -> None:
-    desk = open_desk("a", "b")
-    desk.listen()
-    desk.wire.only.raises(LocalProtocolError("metadata has 9 entries"))
-    desk.settle()
-    assert desk.outcomes == {"a": "UNSENDABLE NOT_PROCESSED"}
-    assert desk.host.logged == ["outbox.unsendable"]
-    assert desk.wire.only.text == "b"
-
-
-def test_a_mistake_in_the_link_loses_nothing() -> None:
-    desk = open_desk("a")
-    desk.wire.only.raises(ValueError("a mistake"))
-    desk.settle()
-    assert desk.host.logged == ["outbox.attempt"]
-    assert desk.states == {"a": "SENT"}
-    desk.pass_time(1.0)
-    assert desk.wire.only.state is Posting.DOUBTFUL
-
-
-def test_a_post_that_is_not_known_any_more_waits_for_a_program_that_knows_it() -> None:
-    desk = Desk(POLICY)
-    desk.post("a")
-    desk.post("b", REDEEM, lane="b")
-    desk.outbox = Outbox(desk.store, desk.host, kinds=[REDEEM], policy=POLICY)
-    desk.courier = Courier(desk.outbox, desk.wire, desk.host)
-    desk.with_courier()
-    assert [made.text for made in desk.wire.open] == ["b"]
-    assert desk.host.logged == ["outbox.attempt"]
-    desk.pass_time(20.0)
-    assert [parcel.state for parcel in run(desk.store.unsettled())] == [Posting.WAITING, Posting.SENT]
-
-
-class Failing(MemoryOutboxStore):
-    """A store whose next steps of that name fail, before or after their effect."""
-
-    def __init__(self, name: str, times: int, *, after: bool) -> None:
-        super().__init__()
-        self.name, self.times, self.after = name, times, after
-
-    def _trouble(self, name: str, *, after: bool) -> None:
-        if name == self.name and after is self.after and self.times:
-            self.times -= 1
-            raise OSError("disk")
-
-    async def heads(self) -> Any:
-        self._trouble("heads", after=False)
-        return await super().heads()
-
-    async def move(self, id: int, before: Posting, after: Posting, settlement: Settlement | None = None) -> bool:
-        self._trouble(after.name, after=False)
-        moved = await super().move(id, before, after, settlement)
-        self._trouble(after.name, after=True)
-        return moved
-
-
-@pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("name", ["heads", "SENT", "DOUBTFUL", "SETTLED"])
-def test_a_store_that_fails_for_a_while_loses_nothing(name: str, after: bool) -> None:
-    desk = Desk(POLICY, Failing(name, 2, after=after))
-    desk.post("a")
-    desk.with_courier()
-    desk.listen()
-    failed = False
-    for _ in range(40):
-        for made in desk.wire.open:
-            if failed:
-                made.answer("paid", replayed=True)
-            else:
-                made.fail(LOST)
-                failed = True
-        desk.pass_time(1.0)
-    assert desk.outcomes == {"a": "answer paid"}
-    assert len(desk.told) == 1
-    assert set(desk.host.logged) <= {"outbox.store", "outbox.attempt"}
-    assert all("a" not in note.text.split() for note in desk.host.notes)
-
-
-def test_a_post_whose_doubt_could_not_be_written_is_doubtful() -> None:
-    desk = Desk(POLICY, Failing("DOUBTFUL", 1, after=False))
-    desk.post("a")
-    desk.with_courier()
-    desk.listen()
-    desk.wire.only.fail(LOST)
-    desk.pass_time(2.0)
-    desk.wire.only.fail(DENIED)
-    desk.settle()
-    (told,) = desk.told
-    assert isinstance(told.outcome, Failure)
-    assert told.outcome.disposition is Disposition.MAYBE
+    assert desk.run(desk.store.lock(b"next"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from ratatoskr import v1
 from ratatoskr.errors import CallRefused, LocalProtocolError, Status
 from ratatoskr.messages.standard import PAYMENT_AUTHORIZE
-from ratatoskr.service import MemoryOutboxStore, Outbox, OutboxFull, OutboxPolicy, Posting
+from ratatoskr.service import MemoryOutboxStore, Outbox, OutboxFull, OutboxPolicy, Posting, Settlement
 from tests.unit.service.desk import VOUCHER, Desk
 from tests.unit.service.support import NOTE, REDEEM, ask, run, say
 
@@ -221,6 +222,19 @@ def test_a_post_of_a_kind_that_is_not_known_any_more_is_named() -> None:
     desk.post("a")
     with pytest.raises(LocalProtocolError, match=r"post 1 is of kind 1001/3.*name it in kinds="):
         desk.run(Outbox(desk.store, desk.host, kinds=[REDEEM]).pending())
+
+
+def test_what_cannot_be_read_any_more_is_told_and_not_skipped() -> None:
+    desk = Desk()
+    desk.post("a")
+    (parcel,) = run(desk.store.unsettled())
+    run(desk.store.add(replace(parcel, nonce=bytes(16), payload=b"\xff"), max_entries=9, max_bytes=9999))
+    with pytest.raises(LocalProtocolError, match="post 2 is no Search any more"):
+        desk.run(desk.outbox.pending())
+    run(desk.store.move(1, Posting.WAITING, Posting.SETTLED, Settlement(b"\xff")))
+    reader = desk.listen()
+    assert isinstance(reader.error, LocalProtocolError)
+    assert "the outcome of post 1 is no GoAway any more" in str(reader.error)
 
 
 # Cancelling and expiring

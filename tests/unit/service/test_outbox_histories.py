@@ -32,7 +32,7 @@ from ratatoskr.service import (
     Router,
     Service,
 )
-from ratatoskr.testing.clock import Clock
+from ratatoskr.testing.clock import Clock, seeded
 from tests.unit.service.desk import BUSY, KINDS, LOST, VOUCHER, Desk
 from tests.unit.service.lines import Bell, Turn
 from tests.unit.service.support import REDEEM, SERVER, Gate, Link, Task, World, ask, received, request, run, say
@@ -139,7 +139,7 @@ class Histories(RuleBasedStateMachine):
         self.told: dict[str, list[PostSettled]] = {}
         self.ending = "answer"
         self.tasks: list[Task] = []
-        self.servers = 0
+        self.servers = self.clients = 0
         self.careless = False
         """Whether outcomes are told and not done."""
 
@@ -246,7 +246,9 @@ class Histories(RuleBasedStateMachine):
     # The client
 
     def start_client(self) -> None:
+        self.clients += 1
         self.desk = Desk(POLICY, self.posts, self.clock)
+        self.desk.host.entropy = seeded(f"client {self.clients}")
         self.desk.courier = Courier(self.desk.outbox, self.network, self.desk.host)
         self.desk.start(self.desk.courier.__aenter__())
         self.desk.start(self.read())
@@ -285,6 +287,7 @@ class Histories(RuleBasedStateMachine):
         strand = self.desk.start(self.desk.outbox.post(kind, ask(text), lane=lane, expires_at=expires_at))
         self.goes_on(turns)
         if strand.is_over():
+            assert strand.error is None
             self.posted[text] = (strand.result, lane)
             self.keyed[text] = kind is VOUCHER
 

@@ -172,8 +172,11 @@ def test_what_is_overdue_is_found(store: OutboxStore) -> None:
 
 
 def test_one_sends(store: OutboxStore) -> None:
-    assert run(store.lock())
-    assert not run(store.lock())
-    run(store.unlock())
-    run(store.unlock())
-    assert run(store.lock())
+    assert run(store.lock(b"one"))
+    assert not run(store.lock(b"one"))
+    assert not run(store.lock(b"other"))
+    run(store.unlock(b"other"))
+    assert not run(store.lock(b"other"))
+    run(store.unlock(b"one"))
+    run(store.unlock(b"one"))
+    assert run(store.lock(b"other"))

@@ -16,7 +16,7 @@ from ratatoskr.errors import LocalProtocolError
 from ratatoskr.service import Courier, OutboxInUse, Posting, PostSettled
 from ratatoskr_stores import SqliteOutbox, SqliteOutboxStore
 from tests.unit.service.desk import KINDS, VOUCHER
-from tests.unit.service.support import ask, run, say
+from tests.unit.service.support import REDEEM, ask, run, say
 from tests.unit.stores.outbox_child import Answering, Loop
 from tests.unit.stores.support import Blocking
 
@@ -75,19 +75,33 @@ def test_the_file_is_written_as_a_store_must_be(path: Path) -> None:
 
 def test_a_closed_outbox_says_so(path: Path) -> None:
     outbox = SqliteOutbox(path, kinds=KINDS, wait=Blocking)
-    assert run(outbox.store.lock())
+    assert run(outbox.store.lock(b"owner"))
     outbox.close()
     outbox.close()
     with pytest.raises(LocalProtocolError, match="closed"):
         run(outbox.pending())
     with SqliteOutbox(path, kinds=KINDS, wait=Blocking) as again:
-        assert run(again.store.lock()), "a closed outbox sends no more"
+        assert run(again.store.lock(b"owner")), "a closed outbox sends no more"
 
 
 def test_what_is_no_database_is_an_error(path: Path) -> None:
     path.write_bytes(b"this is no database, and long enough to be seen as none" * 20)
     with pytest.raises(sqlite3.DatabaseError):
         SqliteOutbox(path)
+
+
+def test_a_table_of_somebody_else_is_an_error(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE ratatoskr_outbox (id INTEGER)")
+    with pytest.raises(sqlite3.OperationalError):
+        SqliteOutbox(path)
+
+
+def test_without_a_key_each_post_is_an_operation_of_its_own(path: Path) -> None:
+    with SqliteOutbox(path, kinds=KINDS, wait=Blocking) as outbox:
+        run(outbox.post(REDEEM, ask("10")))
+        run(outbox.post(REDEEM, ask("10")))
+        assert len({post.key for post in run(outbox.pending())}) == 2
 
 
 def test_one_sends_from_a_file(path: Path) -> None:
@@ -104,10 +118,12 @@ def test_one_sends_from_a_file(path: Path) -> None:
     asyncio.run(main())
 
 
-def test_a_lock_that_cannot_be_made_is_an_error(path: Path) -> None:
-    (path.parent / "outbox.db-sender").mkdir()
-    with SqliteOutbox(path, kinds=KINDS, wait=Blocking) as outbox, pytest.raises(sqlite3.OperationalError):
-        run(outbox.store.lock())
+@pytest.mark.parametrize("what", ["a directory", "no database"])
+def test_a_lock_that_cannot_be_made_is_an_error(path: Path, what: str) -> None:
+    lock = path.parent / "outbox.db-sender"
+    lock.mkdir() if what == "a directory" else lock.write_bytes(b"this is no database" * 100)
+    with SqliteOutbox(path, kinds=KINDS, wait=Blocking) as outbox, pytest.raises(sqlite3.DatabaseError):
+        run(outbox.store.lock(b"owner"))
 
 
 # Processes
@@ -193,6 +209,6 @@ def test_who_is_dead_sends_no_more_and_who_lives_does(path: Path, children: list
     children.append(Child(path, "sent"))
     assert children[0].said() == "sent"
     with SqliteOutbox(path, kinds=KINDS, wait=Blocking) as outbox:
-        assert not run(outbox.store.lock())
+        assert not run(outbox.store.lock(b"owner"))
         children[0].kill()
-        assert run(outbox.store.lock())
+        assert run(outbox.store.lock(b"owner"))

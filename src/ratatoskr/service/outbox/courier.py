@@ -19,6 +19,7 @@ from ratatoskr.service.outbox.schedule import Schedule
 from ratatoskr.service.outbox.states import POSTING, Posting, PostingInput
 from ratatoskr.service.outbox.store import Head, OutboxInUse, Parcel, Settlement
 
+_OWNER_BYTES = 16
 _REFERENCE_BYTES = 4
 
 
@@ -36,12 +37,18 @@ class Courier:
         self._outbox = outbox
         self._link = link
         self._host = host
+        self._owner = host.entropy(_OWNER_BYTES)
         self._schedule = Schedule(outbox.policy, host.entropy)
         self._tasks: dict[object, Task | None] = {}
         self._stopping = False
 
     async def __aenter__(self) -> Self:
-        if not await self._outbox.store.lock():
+        try:
+            locked = await self._outbox.store.lock(self._owner)
+        except BaseException:  # nobody knows whether it is locked
+            await self._outbox.store.unlock(self._owner)
+            raise
+        if not locked:
             raise OutboxInUse("another connection sends from this outbox, here or in another process: one at a time")
         self._spawn(self._work())
         return self
@@ -60,7 +67,7 @@ class Courier:
             self._cancel()
             raise
         finally:
-            await self._outbox.store.unlock()
+            await self._outbox.store.unlock(self._owner)
 
     def hurry(self) -> None:
         """The link is up again: what waits for its next attempt is sent now."""
@@ -68,9 +75,8 @@ class Courier:
         self._outbox.news.fire()
 
     def _cancel(self) -> None:
-        for task in list(self._tasks.values()):
-            if task is not None:
-                task.cancel()
+        for task in filter(None, list(self._tasks.values())):
+            task.cancel()
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         token = object()

@@ -26,7 +26,7 @@ class MemoryOutboxStore:
         self._held: dict[int, _Held] = {}
         self._posts = 0
         self._outcomes = 0
-        self._locked = False
+        self._sender: bytes | None = None
 
     async def add(self, parcel: Parcel, *, max_entries: int, max_bytes: int) -> Parcel:
         """Store it. Raises OutboxFull."""
@@ -96,11 +96,14 @@ class MemoryOutboxStore:
         del self._held[id]
         return True
 
-    async def lock(self) -> bool:
+    async def lock(self, owner: bytes) -> bool:
         """Become the one that sends."""
-        locked, self._locked = self._locked, True
-        return not locked
+        if self._sender is not None:
+            return False
+        self._sender = owner
+        return True
 
-    async def unlock(self) -> None:
-        """Be it no longer."""
-        self._locked = False
+    async def unlock(self, owner: bytes) -> None:
+        """Let others send."""
+        if self._sender == owner:
+            self._sender = None

@@ -120,10 +120,10 @@ class OutboxStore(Protocol):
         """Forget a post that has its outcome. False, with no effect, where there is none."""
         ...
 
-    async def lock(self) -> bool:
-        """Become the one that sends. False where somebody alive is; who dies is not any more."""
+    async def lock(self, owner: bytes) -> bool:
+        """Make ``owner`` the one that sends. False where somebody alive is; who dies is not any more."""
         ...
 
-    async def unlock(self) -> None:
-        """Be it no longer."""
+    async def unlock(self, owner: bytes) -> None:
+        """Let others send. No-op where ``owner`` is not the one that does."""
         ...
