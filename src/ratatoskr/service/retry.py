@@ -24,7 +24,9 @@ A retry is the same request once more: a new message with the nonce, the payload
    that only fails gets fewer than ``tokens / 2`` retries, however many calls there are, and one that fails often gets
    ``token_ratio`` more for each success: retries never multiply the load that made them necessary. The end of a
    session costs nothing: it fails every open call at once, and says nothing of the load that the peer can bear. Where
-   calls have moved on to another session, what failed with the old one is made there at once, and not counted.
+   calls have moved on to another session, what failed with the old one is made there at once, and not counted. Nor does
+   what is executing elsewhere (*maybe*, ABORTED): when a server comes back that was killed, every payment that it was
+   executing hears that, until leases are over.
 5. *Not together.* The delay is drawn between nothing and ``first_delay * growth ** attempt``, at most
    ``longest_delay``. The peer's advice is a floor: the draw is added to it, or all that were refused in one moment
    would be back in one moment. Their sum is cut to ``longest_delay``, but never to less than the advice.
@@ -127,7 +129,8 @@ class RetryBudget:
         policy = self._policy
         if moved and policy.attempts > 1:
             return 0.0 if remaining > 0 else None
-        self._tokens = max(0.0, self._tokens - 1)
+        if failure.status is not Status.ABORTED or failure.disposition is not Disposition.MAYBE:
+            self._tokens = max(0.0, self._tokens - 1)
         if attempt + 1 >= policy.attempts or self._tokens <= policy.tokens / 2:
             return None
         longest = policy.longest_delay

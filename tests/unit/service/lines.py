@@ -13,7 +13,7 @@ from ratatoskr.events import Event
 from ratatoskr.limits import Limits
 from ratatoskr.messages import Kind
 from ratatoskr.messages.standard import STANDARD_KINDS
-from ratatoskr.service import NO_RETRIES, Calls, Directory, PeerLink, RetryPolicy, Router, Service
+from ratatoskr.service import NO_RETRIES, Calls, Directory, OnceStore, PeerLink, RetryPolicy, Router, Service
 from ratatoskr.testing.clock import Clock
 from ratatoskr.testing.pair import End, Pair
 from tests.unit.service.support import AUTHORITY, NOTE, REDEEM, Cancelled, Gate, World
@@ -84,8 +84,8 @@ class Strand:
 class Hands(World):
     """A host with tasks. ``eager``: a task takes its first step where it is spawned, as asyncio can from 3.12 on."""
 
-    def __init__(self, clock: Clock, *, eager: bool) -> None:
-        super().__init__("hands", clock)
+    def __init__(self, clock: Clock, *, eager: bool, name: str) -> None:
+        super().__init__(name, clock)
         self.eager = eager
         self.strands: list[Strand] = []
         self.slept: list[float] = []
@@ -209,7 +209,10 @@ class Side:
 
 
 class Lines:
-    """A client whose server has the handlers of ``router``; ``answers`` are the client's own."""
+    """A client whose server has the handlers of ``router``; ``answers`` are the client's own.
+
+    ``store``, ``clock`` and another ``name`` make the server the next one after one that died.
+    """
 
     def __init__(
         self,
@@ -219,16 +222,19 @@ class Lines:
         limits: Limits | None = None,
         retry: RetryPolicy = NO_RETRIES,
         eager: bool = False,
+        store: OnceStore | None = None,
+        clock: Clock | None = None,
+        name: str = "hands",
     ) -> None:
-        clock = Clock()
-        self.host = Hands(clock, eager=eager)
+        clock = clock or Clock()
+        self.host = Hands(clock, eager=eager, name=name)
         self.pair = Pair(
             client=AUTHORITY.client_config(kinds=KINDS, limits=limits),
             server=AUTHORITY.server_config(kinds=KINDS, limits=limits),
             clock=clock,
         )
         directory: Directory[PeerLink] = Directory()
-        served = Service(router or Router(), host=self.host, directory=directory)
+        served = Service(router or Router(), host=self.host, directory=directory, store=store)
         answering = Service(answers or Router(), host=self.host)
         limits = limits or Limits()
         self.client = Side(self, self.pair.client, answering, limits, retry)

@@ -315,6 +315,18 @@ def test_what_cannot_be_retried_takes_no_tokens() -> None:
     assert retries(of, 1000) == 4
 
 
+def test_what_executes_elsewhere_takes_no_tokens_but_needs_them() -> None:
+    """All that a killed server executed waits for the end of its lease, and says nothing about load."""
+    of = budget()
+    assert all(decide(REDEEM, RUNNING_ELSEWHERE, of=of) is not None for _ in range(1000))
+    assert retries(of, 1000) == 4
+    assert decide(REDEEM, RUNNING_ELSEWHERE, of=of) is None
+    lost_race = replace(RUNNING_ELSEWHERE, disposition=NOT_PROCESSED)
+    assert sum(decide(REDEEM, lost_race, of=budget()) is not None for _ in range(9)) == 9
+    fresh = budget()
+    assert sum(decide(REDEEM, lost_race, of=fresh) is not None for _ in range(1000)) == 4
+
+
 @pytest.mark.parametrize("given_up", [{"attempt": 3}, {"remaining": 0.0}])
 def test_a_failure_that_comes_too_late_for_a_retry_still_shows_how_the_peer_is(given_up: dict[str, Any]) -> None:
     of = budget()
