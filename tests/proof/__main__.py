@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from tests.proof.campaign import Campaign, Report, Setting
-from tests.proof.plans import FORMS, evenly
+from tests.proof.plans import BANKS, evenly
 from tests.proof.scene import Scene
 from tests.proof.table import table
 
@@ -27,10 +27,10 @@ LONGEST = 100
 def settings(kills: int) -> list[Setting]:
     """Campaigns with so many kills in all, over all stores and forms of handlers by turns."""
     count = -(-kills // LONGEST)
-    count += -count % len(FORMS)
+    count += -count % len(BANKS)
     shares = [kills // count + (place < kills % count) for place in range(count)]
     return [
-        evenly(*FORMS[place % len(FORMS)], share, first=sum(shares[:place]))
+        evenly(*BANKS[place % len(BANKS)], share, first=sum(shares[:place]))
         for place, share in enumerate(shares)
         if share
     ]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ratatoskr import Fail, Kind, Status, v1
-from ratatoskr.service import Call, Router
+from ratatoskr.service import ATOMIC, Call, NotExecuted, Recover, Router
 from ratatoskr_stores import SqliteStore
 from tests.proof.evidence import Ledger, Payment, Row
 from tests.proof.fate import Fate, ServerPoint, append
@@ -22,6 +22,12 @@ from tests.proof.fate import Fate, ServerPoint, append
 TRANSFER = Kind(1000, 1, "TRANSFER", v1.AuthorizePayment, v1.PaymentAuthorized, once=True)
 """Its key is passed beside the message, so nobody but the store can tell one payment that is asked for twice from two.
 Where a kind names the field of its key, the receiver checks the nonce too."""
+
+FORMS = ("transactional", "atomic", "plain", "asked")
+"""How the handler is written: effect and outcome in one transaction, or in a step each. And what it declares about
+executions whose process died: nothing (*transactional*, *plain*), its oath (*atomic*), to ask the ledger (*asked*)."""
+TRANSACTIONAL = ("transactional", "atomic")
+RECOVERING = ("atomic", "asked")
 
 FILE_LIFE = "file"
 """The only life of a ledger in a file."""
@@ -58,6 +64,10 @@ class FileLedger:
             return await transaction.run(transfer)
         return await self._store.run(transfer)
 
+    async def find(self, key: str) -> int | None:
+        """The number of the transfer with that key; None where there is none."""
+        return await self._store.run(partial(_find, key))
+
     @staticmethod
     def create(path: Path, opening: Mapping[str, int]) -> None:
         """Make the file."""
@@ -69,13 +79,18 @@ class FileLedger:
         db.close()
 
     @staticmethod
-    def read(path: Path, *, atomic: bool) -> Ledger:
+    def read(path: Path, form: str) -> Ledger:
         """What the file holds."""
         db = sqlite3.connect(path)
         rows = tuple(Row(*row) for row in db.execute("SELECT * FROM transfers ORDER BY number"))
         balances = dict(db.execute("SELECT name, balance FROM accounts"))
         db.close()
-        return Ledger(FILE_LIFE, rows, balances, atomic)
+        return Ledger(FILE_LIFE, rows, balances, atomic=form in TRANSACTIONAL, recovers=form in RECOVERING)
+
+
+def _find(key: str, db: sqlite3.Connection) -> int | None:
+    row = db.execute("SELECT number FROM transfers WHERE key = ?", (key,)).fetchone()
+    return None if row is None else int(row[0])
 
 
 def _transfer(payment: Payment, db: sqlite3.Connection) -> int:
@@ -109,6 +124,10 @@ class MemoryLedger:
         append(self._trace, {"row": asdict(row), "held": held})
         return self._rows
 
+    async def find(self, key: str) -> int | None:
+        """Nobody finds what died with its process."""
+        raise NotImplementedError
+
 
 def check_funds(payment: Payment, balance: int, life: str) -> None:
     """Raises Fail where there is too little money. The last word of the message is the ledger's life."""
@@ -127,22 +146,37 @@ def request(payment: Payment) -> v1.AuthorizePayment:
     )
 
 
-def bank(ledger: FileLedger | MemoryLedger, fate: Fate) -> Router:
-    """The handlers."""
+def answer(message: v1.AuthorizePayment, life: str, number: int) -> v1.PaymentAuthorized:
+    """It was done: as that row of that ledger."""
+    return v1.PaymentAuthorized(
+        payment_id=f"{life}/{number}",
+        end_to_end_id=message.end_to_end_id,
+        status=v1.PAYMENT_STATUS_AUTHORIZED,
+        amount=message.amount,
+        authorized_until_ms=1,
+    )
+
+
+def bank(ledger: FileLedger | MemoryLedger, fate: Fate, form: str) -> Router:
+    """The handler, written in one of :data:`FORMS`."""
     router = Router()
 
-    @router.on(TRANSFER)
+    async def ask_the_ledger(message: v1.AuthorizePayment, call: Call) -> v1.PaymentAuthorized:
+        """The process that was at it is dead: what is not in the ledger by now never will be."""
+        number = await ledger.find(message.end_to_end_id)
+        if number is None:
+            raise NotExecuted
+        return answer(message, ledger.life, number)
+
+    recoveries: dict[str, Recover[v1.AuthorizePayment, v1.PaymentAuthorized]]
+    recoveries = {"atomic": ATOMIC, "asked": ask_the_ledger}
+
+    @router.on(TRANSFER, recover=recoveries.get(form))
     async def transfer(message: v1.AuthorizePayment, call: Call) -> v1.PaymentAuthorized:
         place = int(message.end_to_end_id.rpartition("/")[2])
         debtor, creditor, amount = message.debtor_account, message.creditor_account, message.amount.units
         number = await ledger.apply(call, Payment(message.end_to_end_id, debtor, creditor, amount, place))
         fate.reach(ServerPoint.AFTER_EFFECT, key=message.end_to_end_id)
-        return v1.PaymentAuthorized(
-            payment_id=f"{ledger.life}/{number}",
-            end_to_end_id=message.end_to_end_id,
-            status=v1.PAYMENT_STATUS_AUTHORIZED,
-            amount=message.amount,
-            authorized_until_ms=1,
-        )
+        return answer(message, ledger.life, number)
 
     return router

@@ -65,6 +65,14 @@ def unknown_is_not_applied_where_atomic(run: Run) -> Iterator[str]:
                 yield f"{key} was applied in {ledger.life} without its outcome"
 
 
+def nothing_is_unknown_where_recovered(run: Run) -> Iterator[str]:
+    """Where handlers declare how they are recovered, every doubt ends."""
+    for key, invocations in run.by_key.items():
+        lost = any(each.told and each.told.reason == LOST for each in invocations)
+        if lost and any(ledger.recovers for ledger in run.ledgers):
+            yield f"{key} has no known outcome"
+
+
 def money_is_constant(run: Run) -> Iterator[str]:
     """No money is made or lost, and the balances are those that the rows lead to."""
     for ledger in run.ledgers:
@@ -87,7 +95,7 @@ def one_outcome(run: Run) -> Iterator[str]:
     for (life, key), told in run.told.items():
         if len({each.outcome for each in told}) > 1:
             yield f"{key} has several outcomes in {life}: {[each.outcome for each in told]}"
-        fresh = sum(each.how is How.ANSWERED and not each.replayed for each in told)
+        fresh = sum(not each.replayed for each in told)
         if fresh > 1:
             yield f"{key} was executed {fresh} times in {life}, as its answers say"
 
@@ -154,6 +162,7 @@ RULES: dict[str, Callable[[Run], Iterator[str]]] = {
         nothing_is_doubled,
         refused_is_not_applied,
         unknown_is_not_applied_where_atomic,
+        nothing_is_unknown_where_recovered,
         money_is_constant,
         one_outcome,
         an_outcome_is_kept,

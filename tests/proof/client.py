@@ -14,12 +14,10 @@ import random
 import signal
 from collections.abc import Callable, Iterator
 
-from ratatoskr import CallError, CallFailed, CallRefused, Config, OutcomeUnknown, Status
-from ratatoskr_websockets import ConnectFailed, Peer, connect
 from tests.proof import planted
-from tests.proof.bank import NO_FUNDS, TRANSFER, request
-from tests.proof.evidence import LOST, How, Payment, Told
-from tests.proof.fate import ClientPoint, Fate, now, watch_writes
+from tests.proof.desks import DESKS, PAUSE, Desk, Place
+from tests.proof.evidence import How, Payment, Told
+from tests.proof.fate import ClientPoint, Fate, watch_writes
 from tests.proof.history import History
 from tests.proof.scene import Scene
 from tests.proof.server import parser
@@ -28,65 +26,33 @@ AGAIN = 0.3
 """How often an earlier payment is asked for again."""
 BACK = 3
 """How many payments ago that was at most."""
-TIMEOUT = 10.0
-PAUSE = 0.03
-"""Seconds between two attempts to connect, or to ask."""
-
-
-class Line:
-    """The line to the bank, made again whenever it is lost."""
-
-    def __init__(self, url: str, config: Config) -> None:
-        self._url = url
-        self._config = config
-        self._peer: Peer | None = None
-        self._new = asyncio.Condition()
-
-    async def peer(self) -> Peer:
-        """Wait for one that takes requests."""
-        async with self._new:
-            await self._new.wait_for(lambda: self._peer is not None and self._peer.takes_requests)
-        assert self._peer is not None
-        return self._peer
-
-    async def keep(self) -> None:
-        """Connect, again and again."""
-        while True:
-            try:
-                async with connect(self._url, self._config, proxy=None) as peer:
-                    async with self._new:
-                        self._peer = peer
-                        self._new.notify_all()
-                    await peer.wait_going_away()
-            except ConnectFailed as failed:
-                if not failed.fault.may_reconnect:
-                    raise
-            await asyncio.sleep(PAUSE)
 
 
 class Client:
     """One life."""
 
-    def __init__(self, scene: Scene, name: str, line: Line, history: History, fate: Fate) -> None:
+    def __init__(
+        self, scene: Scene, name: str, desk: Desk, history: History, fate: Fate, stopping: asyncio.Event
+    ) -> None:
         self._scene = scene
         self._accounts = scene.accounts(name)
-        self._line = line
+        self._desk = desk
         self._history = history
         self._fate = fate
         self._random = random.Random(f"{scene.seed} {name} {history.life}")
         self._settling: set[str] = set()
         """The keys of payments that have no end yet."""
-        self.stopping = False
+        self._stopping = stopping
 
     async def work(self) -> None:
-        """Pay, account by account, all at once, until :attr:`stopping`."""
+        """Pay, account by account, all at once, until told to stop."""
         async with asyncio.TaskGroup() as accounts:
             for account in self._accounts:
                 accounts.create_task(self._work(account))
 
     async def audit(self) -> None:
         """End what has no end, then ask for every payment once more. Nothing new."""
-        self.stopping = True
+        self._stopping.set()
         await self.work()
         keys = iter([key for account in self._accounts for key in self._history.ended(account)])
         async with asyncio.TaskGroup() as askers:
@@ -101,7 +67,7 @@ class Client:
         begun = self._history.open(account)
         if begun is not None:
             await self._settle(self._scene.payment_of(begun))
-        while not self.stopping:
+        while not self._stopping.is_set():
             ended = self._history.ended(account)
             if ended and self._random.random() < AGAIN:
                 await self._again(self._random.choice(ended[-BACK:]))
@@ -126,21 +92,14 @@ class Client:
             await asyncio.sleep(PAUSE)
 
     async def _ask(self, payment: Payment) -> Told:
-        """Ask once, as often as the library repeats it."""
-        peer = await self._line.peer()
+        """Ask once, and write down what is told."""
         self._history.invoke(payment)
         self._reach(ClientPoint.BEFORE_SEND, payment.key)
-        try:
-            answer = await peer.exchange(TRANSFER, request(payment), key=payment.key, timeout=TIMEOUT)
-        except CallError as error:
-            told = _told(error)
-        else:
-            life, _, number = answer.message.payment_id.partition("/")
-            outcome = answer.message.SerializeToString(deterministic=True)
-            told = Told(now(), How.ANSWERED, "", outcome, life, int(number), answer.replayed)
+        told = await self._desk.ask(payment)
         if told.how in (How.ANSWERED, How.FAILED):
             self._reach(ClientPoint.AFTER_ANSWER, payment.key)
         self._history.end(payment, told)
+        await self._desk.noted(payment)
         return told
 
     def sent(self, key: str) -> None:
@@ -153,42 +112,19 @@ class Client:
             self._fate.reach(point, key=key)
 
 
-def _told(error: CallError) -> Told:
-    """What an error says. What nobody expects comes out."""
-    failure = error.failure
-    if failure.status is Status.INTERNAL:
-        raise error
-    match error:
-        case CallFailed() if failure.reason == NO_FUNDS:
-            outcome = f"{failure.status.name} {failure.reason} {failure.message}"
-            return Told(now(), How.FAILED, failure.reason, outcome.encode(), failure.message.split()[-1])
-        case OutcomeUnknown():
-            return Told(now(), How.UNKNOWN, failure.reason)
-        case CallRefused():
-            assert failure.reason != LOST
-            return Told(now(), How.REFUSED, failure.reason)
-        case _:
-            raise error
-
-
 async def main(options: argparse.Namespace, ready: Callable[[str], None]) -> None:
     """Work until SIGTERM, or until the process dies."""
     scene = Scene(options.home, options.seed, options.born)
     fate = Fate(scene.home, options.name, options.life, options.die)
     history = History(scene.home, options.name, options.life)
-    line = Line(options.url, scene.client_config(options.name))
-    client = Client(scene, options.name, line, history, fate)
-    watch_writes("request", lambda kind, message, **_: message.end_to_end_id, client.sent)
-
-    def stop() -> None:
-        client.stopping = True
-
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     ready("")
-    async with asyncio.TaskGroup() as group:
-        keeping = group.create_task(line.keep())
+    place = Place(options.url, scene.client_config(options.name), scene.home, options.name)
+    async with DESKS[options.name](place) as desk:
+        client = Client(scene, options.name, desk, history, fate, stopping)
+        watch_writes("request", lambda kind, message, **_: message.end_to_end_id, client.sent)
         await (client.audit() if options.audit else client.work())
-        keeping.cancel()
 
 
 def run(arguments: list[str], ready: Callable[[str], None]) -> None:

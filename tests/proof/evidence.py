@@ -85,13 +85,15 @@ class Row:
 class Ledger:
     """What the server holds. In a file it outlives the server's processes; in memory each process has its own.
 
-    ``atomic``: a transfer and its outcome are one transaction.
+    ``atomic``: a transfer and its outcome are one transaction. ``recovers``: what became of an execution whose process
+    died is found out.
     """
 
     life: str
     rows: tuple[Row, ...]
     balances: Mapping[str, int]
     atomic: bool = False
+    recovers: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ def read_run(scene: Scene, store: str, form: str, lives: dict[str, int]) -> Run:
     if store == "memory":
         ledgers = tuple(_memory_ledger(scene, life) for life in range(1, lives["server"] + 1))
     else:
-        ledgers = (FileLedger.read(scene.home / DATABASE, atomic=form == "transactional"),)
+        ledgers = (FileLedger.read(scene.home / DATABASE, form),)
     return Run(scene.opening, ledgers, tuple(invocations), deaths)
 
 

@@ -65,7 +65,6 @@ class Nursery:
         if not pid:
             _live(name, program, arguments, log)
         self._alive.add(pid)
-        tell("born", name, pid)
 
     def _reap(self, options: int) -> None:
         while self._alive:
@@ -84,6 +83,7 @@ def tell(*words: str | int) -> None:
 def _live(name: str, program: str, arguments: list[str], log: str) -> NoReturn:
     """A life: from the fork to the exit code."""
     code = 1
+    tell("born", name, os.getpid())
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

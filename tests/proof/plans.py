@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+from tests.proof.bank import FORMS
 from tests.proof.campaign import CLIENT, KINDS, Setting
 from tests.proof.fate import RANDOM
 from tests.proof.scene import SERVER
 
-FORMS = (("sqlite", "transactional"), ("sqlite", "plain"), ("memory", "plain"))
-"""Where the outcomes lie, and how the handlers are written; in memory there are no transactions."""
+BANKS = (*(("sqlite", form) for form in FORMS), ("memory", "plain"))
+"""Where the outcomes lie, and how the handlers are written; in memory there are no transactions, and no recovery."""
 
 
 def evenly(store: str, form: str, kills: int, first: int = 0) -> Setting:

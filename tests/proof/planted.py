@@ -4,7 +4,7 @@
 the bug                       what catches it
 ============================  =====================================================================================
 claim_ignored                 Plain handlers: the ledger holds payments twice. In a transaction it cannot happen: the
-                              store commits only for the owner of the claim.
+                              store commits for the owner of the claim alone, so an outcome that was told is unknown.
 old_claim_executed            Plain handlers that died between effect and outcome: the ledger holds the payment twice.
 nonce_drawn                   The ledger holds payments twice. Where a kind names the field of its key, the receiver
                               refuses such a request (rule ``nonce.key``), and nothing is doubled.
@@ -12,7 +12,8 @@ forgotten_at_ack              A payment without an end: its request was acknowle
                               answer was written down. No end can know; the next life does not ask.
 outcome_after_answer          An outcome that was told is unknown later: the server died between telling and storing.
 effect_committed_alone        A lost outcome whose effect is in the ledger: the server died between two commits that
-                              should be one. Only a kill at that point shows it.
+                              should be one. Only a kill at that point shows it. Where the handler has sworn
+                              ``ATOMIC``, the payment is executed again: the ledger holds it twice.
 ============================  =====================================================================================
 
 Each function patches the process in which it is called, for good; the bugs of the other program do nothing there.

@@ -23,8 +23,10 @@ class Way:
     """One direction, of all connections."""
 
     def __init__(self) -> None:
+        self.distance = 0.0
+        """Seconds that each chunk is held back, whatever the weather. Chunks keep their order."""
         self.latency = 0.0
-        """Seconds that each chunk is held back. Chunks keep their order."""
+        """Seconds on top."""
         self.slice: int | None = None
         """Bytes that are written at once; None for what comes."""
         self.passed = 0
@@ -66,8 +68,8 @@ class Way:
         """Pass on one chunk. Raises ConnectionResetError where the connection is to be cut."""
         self.writes += 1
         first = self.writes
-        if self.latency:
-            await asyncio.sleep(self.latency)
+        if self.distance or self.latency:
+            await asyncio.sleep(self.distance + self.latency)
         while data:
             await self._flowing.wait()
             size = self.slice or CHUNK

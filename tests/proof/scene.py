@@ -14,11 +14,12 @@ from tests.proof.bank import TRANSFER
 from tests.proof.evidence import Payment
 
 SERVER = "server"
-CLIENTS = ("client-0", "client-1")
-ACCOUNTS = 4
+CLIENTS = ("loop", "redial", "outbox")
+"""By the way in which they ask: :mod:`tests.proof.desks`."""
+ACCOUNTS = 3
 """Of each client; it makes one payment of each at a time."""
-BALANCE = 60
-MOST = 40
+BALANCE = 100
+MOST = 20
 """A payment is of 1 to so much; now and then there is too little money."""
 SERVER_NAME = "localhost"
 DATABASE = "bank.sqlite"

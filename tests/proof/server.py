@@ -14,10 +14,11 @@ from ratatoskr.service import Claim, Entry, MemoryStore, OncePolicy, OnceStore, 
 from ratatoskr_stores import SqliteStore
 from ratatoskr_websockets import serve
 from tests.proof import planted
-from tests.proof.bank import FileLedger, MemoryLedger, bank
+from tests.proof.bank import FORMS, TRANSACTIONAL, FileLedger, MemoryLedger, bank
 from tests.proof.fate import Fate, ServerPoint, watch_writes
 from tests.proof.scene import DATABASE, Scene
 
+SESSION_TIMEOUT = 30.0
 LEASE = 1.0
 """Seconds; a server that is restarted at once finds claims of its predecessor, and believes them for so long."""
 
@@ -71,7 +72,7 @@ def open_bank(scene: Scene, store: str, form: str, life: int) -> tuple[OnceStore
         trace = scene.home / f"trace.{life}.jsonl"
         return MemoryStore(), MemoryLedger(f"memory-{life}", scene.opening, trace)
     kept = SqliteStore(scene.home / DATABASE)
-    return kept, FileLedger(kept, transactional=form == "transactional")
+    return kept, FileLedger(kept, transactional=form in TRANSACTIONAL)
 
 
 async def main(options: argparse.Namespace, ready: Callable[[str], None]) -> None:
@@ -85,7 +86,13 @@ async def main(options: argparse.Namespace, ready: Callable[[str], None]) -> Non
         lambda key: fate.reach(ServerPoint.AFTER_WRITE, key=key),
     )
     mortal: Any = MortalStore(store, fate)
-    async with serve(bank(ledger, fate), scene.server_config(), store=mortal, policy=OncePolicy(lease=LEASE)) as server:
+    async with serve(
+        bank(ledger, fate, options.form),
+        scene.server_config(),
+        store=mortal,
+        policy=OncePolicy(lease=LEASE),
+        session_timeout=SESSION_TIMEOUT,
+    ) as server:
         stopping = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
         ready(str(server.port))
@@ -108,7 +115,7 @@ def run(arguments: list[str], ready: Callable[[str], None]) -> None:
     """One life. ``ready`` is told the port."""
     made = parser()
     made.add_argument("--store", choices=["sqlite", "memory"], required=True)
-    made.add_argument("--form", choices=["transactional", "plain"], required=True)
+    made.add_argument("--form", choices=FORMS, required=True)
     options = made.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     planted.plant(options.bug)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tests.proof.campaign import KINDS, Report
 
-COUNTS = ("payments", "acknowledged", "refused", "unknown", "replays")
+COUNTS = ("payments", "acknowledged", "refused", "unknown", "replays", "resumed")
 WIDTH = 24
 
 

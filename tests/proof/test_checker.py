@@ -18,7 +18,7 @@ def payment(place: int = 0, debtor: str = "a", amount: int = 10) -> Payment:
 
 
 def asked(payment: Payment, began: int, told: Told | None = None, *, life: int = 1) -> Invocation:
-    return Invocation(payment, "client-0", life, began, told)
+    return Invocation(payment, "loop", life, began, told)
 
 
 def answered(at: int, number: int, *, life: str = FILE, replayed: bool = False) -> Told:
@@ -124,6 +124,9 @@ BROKEN: dict[tuple[str, str], Run] = {
     ("unknown_is_not_applied_where_atomic", "half a transaction"): run(
         asked(FIRST, 1, unknown(2)), ledgers=(ledger(FIRST, atomic=True),)
     ),
+    ("nothing_is_unknown_where_recovered", "and not done"): run(
+        asked(FIRST, 1, unknown(2)), ledgers=(replace(ledger(), recovers=True),)
+    ),
     ("money_is_constant", "made"): run(ledgers=(replace(ledger(), balances={"a": 100, "b": 110}),)),
     ("money_is_constant", "in another account"): run(ledgers=(replace(ledger(), balances={"a": 90, "b": 110}),)),
     ("money_is_constant", "an account that nobody has"): run(
@@ -170,7 +173,7 @@ BROKEN: dict[tuple[str, str], Run] = {
         deaths=(Death("server", 1, "random", 3),),
     ),
     ("kills_hit_something", "a client that waited for nothing"): run(
-        TOLD, ledgers=(ledger(FIRST),), deaths=(Death("client-0", 1, "random", 3),)
+        TOLD, ledgers=(ledger(FIRST),), deaths=(Death("loop", 1, "random", 3),)
     ),
 }
 
@@ -192,7 +195,7 @@ def test_every_rule_has_a_run_that_breaks_it() -> None:
 
 HELD = Death("server", 1, "after-effect", 3, FIRST.key)
 ANY = Death("server", 1, "random", 3)
-MINE = Death("client-0", 1, "random", 3)
+MINE = Death("loop", 1, "random", 3)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from tests.proof.__main__ import LONGEST, main, settings
 from tests.proof.campaign import CLIENT, KINDS, Report, Setting
 from tests.proof.checker import Violation
-from tests.proof.plans import FORMS, each, evenly
+from tests.proof.plans import BANKS, each, evenly
 from tests.proof.scene import SERVER
 from tests.proof.table import table
 
@@ -20,7 +20,7 @@ def test_a_long_run_makes_as_many_kills_as_it_was_told(kills: int) -> None:
     assert sum(sum(each.kills.values()) for each in planned) == kills
     assert max(sum(each.kills.values()) for each in planned) <= LONGEST
     forms = Counter((each.store, each.form) for each in planned)
-    assert forms.keys() <= set(FORMS)
+    assert forms.keys() <= set(BANKS)
     assert len(set(forms.values())) == 1
     kinds = sum((Counter(each.kills) for each in planned), Counter())
     assert max(kinds.values()) - min(kinds[kind] for kind in KINDS) <= len(planned)

@@ -13,7 +13,7 @@ from tests.proof.history import History, read_run
 from tests.proof.scene import CLIENTS, DATABASE, SERVER, Scene, nonce_of
 
 CLIENT = CLIENTS[0]
-LIVES = {SERVER: 1, CLIENT: 2, CLIENTS[1]: 0}
+LIVES = dict.fromkeys(CLIENTS, 0) | {SERVER: 1, CLIENT: 2}
 
 
 @pytest.fixture
@@ -78,14 +78,14 @@ def test_a_run_is_what_was_written(scene: Scene) -> None:
 
 
 def test_a_ledger_in_memory_is_what_its_process_traced(scene: Scene) -> None:
-    row = {"number": 1, "key": "k", "debtor": "client-0.0", "creditor": "client-0.1", "amount": 5}
-    append(scene.home / "trace.2.jsonl", {"row": row, "held": {"client-0.0": 55, "client-0.1": 65}})
+    row = {"number": 1, "key": "k", "debtor": "loop.0", "creditor": "loop.1", "amount": 5}
+    append(scene.home / "trace.2.jsonl", {"row": row, "held": {"loop.0": 55, "loop.1": 65}})
     empty, other = read_run(scene, "memory", "plain", {**LIVES, SERVER: 2}).ledgers
     assert (empty.life, empty.rows, empty.balances) == ("memory-1", (), scene.opening)
     assert (other.life, len(other.rows), other.balances) == (
         "memory-2",
         1,
-        scene.opening | {"client-0.0": 55, "client-0.1": 65},
+        scene.opening | {"loop.0": 55, "loop.1": 65},
     )
 
 

@@ -26,6 +26,7 @@ CAUGHT = [
     ("forgotten_at_ack", "transactional", READ, {"nothing_is_forgotten"}),
     ("outcome_after_answer", "plain", SAID, {"an_outcome_is_kept"}),
     ("effect_committed_alone", "transactional", DONE, {"unknown_is_not_applied_where_atomic"}),
+    ("effect_committed_alone", "atomic", DONE, {"nothing_is_doubled"}),
 ]
 """The bug, the handlers, where is killed, and rules that must be broken."""
 KILLS = 4

@@ -53,10 +53,13 @@ LEFT: dict[tuple[str, str], dict[str, set[Left]]] = {
         ServerPoint.AFTER_OUTCOME: {STORED},
         ServerPoint.AFTER_WRITE: {STORED, TOLD},
     },
-    (CLIENTS[0], "transactional"): {
-        ClientPoint.BEFORE_SEND: {NOTHING},
-        ClientPoint.AFTER_SEND: {STORED},
-        ClientPoint.AFTER_ANSWER: {STORED},
+    **{
+        (client, "transactional"): {
+            ClientPoint.BEFORE_SEND: {NOTHING},
+            ClientPoint.AFTER_SEND: {STORED},
+            ClientPoint.AFTER_ANSWER: {STORED},
+        }
+        for client in CLIENTS
     },
 }
 """What may be left by a death of whom with which handlers. Bytes that were written may be lost with their line."""

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from tests.proof.proxy import Proxy, Way
 
-LONGEST = 0.3
+LONGEST = 0.2
 """Seconds that a fault holds, at most."""
-FINE = 0.4
+FINE = 0.2
 """Seconds between two faults, at most."""
 
 
