@@ -44,6 +44,7 @@ _SCHEMA = (
     "CREATE INDEX IF NOT EXISTS ratatoskr_outbox_size ON ratatoskr_outbox (size)",
     "CREATE TABLE IF NOT EXISTS ratatoskr_outbox_count (one INTEGER PRIMARY KEY CHECK (one = 1), settled INTEGER)",
     "INSERT INTO ratatoskr_outbox_count VALUES (1, 0) ON CONFLICT DO NOTHING",
+    "CREATE TABLE IF NOT EXISTS ratatoskr_outbox_owner (one INTEGER PRIMARY KEY CHECK (one = 1), owner BLOB NOT NULL)",
 )
 _SELECT = """
 SELECT id, nonce, state, settled, issued_at, expires_at, type, operation, lane, key, metadata, payload, outcome, receipt
@@ -66,6 +67,11 @@ WHERE id = ? AND state = ?
 _COUNT = "UPDATE ratatoskr_outbox_count SET settled = settled + 1"
 _DELIVER = "UPDATE ratatoskr_outbox SET deliveries = deliveries + 1 WHERE id = ?"
 _FORGET = "DELETE FROM ratatoskr_outbox WHERE id = ? AND settled > 0"
+_BIND = """
+INSERT INTO ratatoskr_outbox_owner VALUES (1, ?)
+ON CONFLICT (one) DO UPDATE SET owner = excluded.owner
+WHERE NOT EXISTS (SELECT 1 FROM ratatoskr_outbox WHERE settled = 0)
+"""
 
 
 class SqliteOutboxStore:
@@ -121,13 +127,17 @@ class SqliteOutboxStore:
         """Forget a post that has its outcome."""
         return await self._run(lambda db: db.execute(_FORGET, (id,)).rowcount == 1)
 
-    async def lock(self, owner: bytes) -> bool:
+    async def lock(self, sender: bytes) -> bool:
         """Become the one that sends."""
-        return await self._look(lambda _: self._sender.take(owner))
+        return await self._look(lambda _: self._sender.take(sender))
 
-    async def unlock(self, owner: bytes) -> None:
+    async def unlock(self, sender: bytes) -> None:
         """Let others send."""
-        await self._look(lambda _: self._sender.give_back(owner))
+        await self._look(lambda _: self._sender.give_back(sender))
+
+    async def bind(self, owner: bytes) -> bytes:
+        """Make it somebody's."""
+        return await self._run(partial(_bind, owner))
 
     def close(self) -> None:
         """Finish what was asked for, and close the file. Blocks. Idempotent."""
@@ -195,3 +205,9 @@ def _deliver(id: int, db: sqlite3.Connection) -> int:
         return 0
     (count,) = db.execute("SELECT deliveries FROM ratatoskr_outbox WHERE id = ?", (id,)).fetchone()
     return int(count)
+
+
+def _bind(owner: bytes, db: sqlite3.Connection) -> bytes:
+    db.execute(_BIND, (owner,))
+    (bound,) = db.execute("SELECT owner FROM ratatoskr_outbox_owner").fetchone()
+    return bytes(bound)

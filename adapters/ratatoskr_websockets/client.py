@@ -55,7 +55,8 @@ async def connect(
     At the end of the block open calls complete and the connection is closed; an exception abandons it at once.
 
     Raises :class:`ConnectFailed` where there is no connection, :class:`~ratatoskr.service.OutboxInUse` where another
-    one sends from the outbox, :class:`~ratatoskr.LocalProtocolError` for misuse.
+    one sends from the outbox, :class:`~ratatoskr.LocalProtocolError` for misuse, such as an outbox that holds posts of
+    another identity.
     """
     urls = [url] if isinstance(url, str) else list(url)
     hosts = [_check(each, ssl) for each in urls]

@@ -47,6 +47,7 @@ class Workshop:
                 f"{config.retention:g} s: say the same in Config.retention"
             )
         self.host = AsyncioHost()
+        self._certificate = config.identity.certificate
         self._limits = config.limits
         self._retry = retry
         self._service = Service(
@@ -78,7 +79,7 @@ class Workshop:
 
     def courier(self, outbox: Outbox | None, link: PeerLink) -> AbstractAsyncContextManager[object]:
         """What sends the posts of an outbox over the link, while its block lasts."""
-        return nullcontext() if outbox is None else Courier(outbox, link, self.host)
+        return nullcontext() if outbox is None else Courier(outbox, link, self.host, self._certificate)
 
     async def __aenter__(self) -> Self:
         self._upkeep = asyncio.create_task(self._keep())

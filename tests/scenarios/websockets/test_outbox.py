@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 
-from ratatoskr import PAYMENT_AUTHORIZE, STANDARD_KINDS, CallFailed
+from ratatoskr import PAYMENT_AUTHORIZE, STANDARD_KINDS, CallFailed, LocalProtocolError
 from ratatoskr.service import OutboxInUse, OutboxPolicy, Posting, PostSettled
 from ratatoskr_stores import SqliteOutbox
 from ratatoskr_websockets import connect
@@ -99,6 +99,29 @@ async def test_an_exception_in_the_block_leaves_it_to_the_next(world: World, out
         async with world.connect(server, config, outbox=outbox):
             assert (await outcomes(outbox, 1))[0].answer(DOUBLE).value == b"kk"
     assert world.executed == {"k": 1}
+
+
+async def test_what_may_have_been_executed_is_not_sent_under_another_name(world: World, outbox: SqliteOutbox) -> None:
+    await outbox.post(DOUBLE, BytesValue(value=b"k"), key="k")
+    till = world.authority.device("till-7")
+    async with world.serve() as server:
+        with suppress(ZeroDivisionError):
+            async with world.connect(server, world.client_config(till), outbox=outbox):
+                await world.arrived.wait()
+                raise ZeroDivisionError
+        world.release.set()
+        other = world.client_config(world.authority.device("till-8"))
+        with pytest.raises(LocalProtocolError, match="connect as DEVICE `till-7`"):
+            async with world.connect(server, other, outbox=outbox):
+                raise AssertionError
+        renewed = world.authority.device("till-7")
+        assert renewed.kid != till.kid
+        async with world.connect(server, world.client_config(renewed), outbox=outbox):
+            assert (await outcomes(outbox, 1))[0].answer(DOUBLE).value == b"kk"
+        async with world.connect(server, other, outbox=outbox):
+            await outbox.post(PAYMENT_AUTHORIZE, payment())
+            assert (await outcomes(outbox, 1))[0].receipt is not None
+    assert world.executed == {"k": 1, "e2e-1": 1}
 
 
 async def test_a_second_connection_is_told_that_the_outbox_is_in_use(world: World, path: Path) -> None:

@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from ratatoskr import v1
 from ratatoskr.errors import CallError, Disposition, Failure, Status
+from ratatoskr.identity import Certificate
 from ratatoskr.messages import AnyKind, Kind
 from ratatoskr.service import (
     Courier,
@@ -22,7 +23,7 @@ from ratatoskr.service import (
 )
 from ratatoskr.testing.clock import Clock
 from tests.unit.service.lines import Bell, Hands, Strand
-from tests.unit.service.support import REDEEM, SERVER, Link, ask, received, say
+from tests.unit.service.support import DEVICE, REDEEM, SERVER, Link, ask, received, say
 
 T = TypeVar("T")
 
@@ -33,6 +34,7 @@ BUSY = Failure(Status.UNAVAILABLE, "BUSY", "later", Disposition.NOT_PROCESSED)
 LOST = Failure(Status.UNAVAILABLE, "TRANSPORT_LOST", "the connection ended", Disposition.MAYBE)
 DENIED = Failure(Status.PERMISSION_DENIED, "ROLE", "not for you", Disposition.NOT_PROCESSED)
 NO_FUNDS = Failure(Status.FAILED_PRECONDITION, "NO_FUNDS", "too little")
+OWN = DEVICE.certificate
 POLICY = OutboxPolicy(first_delay=1.0, longest_delay=8.0, check_every=5.0, retention=1000.0, margin=100.0, lanes=2)
 
 
@@ -120,13 +122,14 @@ class Desk:
         clock: Clock | None = None,
         *,
         eager: bool = False,
+        certificate: Certificate = OWN,
     ) -> None:
         self.clock = clock or Clock()
         self.host = Hands(self.clock, eager=eager)
         self.store: OutboxStore = store or MemoryOutboxStore()
         self.outbox = Outbox(self.store, self.host, kinds=KINDS, policy=policy)
         self.wire = Wire(self)
-        self.courier = Courier(self.outbox, self.wire, self.host)
+        self.courier = Courier(self.outbox, self.wire, self.host, certificate)
         self.alive.append(self)
         self.told: list[PostSettled] = []
         """Outcomes, as :meth:`listen` got them."""

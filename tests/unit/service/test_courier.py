@@ -12,7 +12,7 @@ from ratatoskr.service import (
     Posting,
 )
 from ratatoskr.service.once import RUNNING_ELSEWHERE
-from tests.unit.service.desk import BUSY, DENIED, LOST, NO_FUNDS, POLICY, VOUCHER, Desk, open_desk
+from tests.unit.service.desk import BUSY, DENIED, LOST, NO_FUNDS, OWN, POLICY, VOUCHER, Desk, open_desk
 from tests.unit.service.support import REDEEM, ask, say
 
 # One post
@@ -254,9 +254,9 @@ def test_one_courier_at_a_time() -> None:
     desk = Desk()
     desk.with_courier()
     with pytest.raises(OutboxInUse, match="one at a time"):
-        desk.run(Courier(desk.outbox, desk.wire, desk.host).__aenter__())
+        desk.run(Courier(desk.outbox, desk.wire, desk.host, OWN).__aenter__())
     assert desk.end_block().is_over()
-    desk.run(Courier(desk.outbox, desk.wire, desk.host).__aenter__())
+    desk.run(Courier(desk.outbox, desk.wire, desk.host, OWN).__aenter__())
 
 
 def test_the_end_of_the_block_waits_for_what_is_under_way_and_sends_no_more() -> None:

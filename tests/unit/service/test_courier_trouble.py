@@ -21,7 +21,7 @@ from ratatoskr.service import (
 )
 from ratatoskr.service.outbox.outbox import settlement_of
 from ratatoskr.service.outbox.policy import CANCELLED
-from tests.unit.service.desk import BUSY, DENIED, LOST, NO_FUNDS, POLICY, VOUCHER, Desk, open_desk
+from tests.unit.service.desk import BUSY, DENIED, LOST, NO_FUNDS, OWN, POLICY, VOUCHER, Desk, open_desk
 from tests.unit.service.lines import Turn
 from tests.unit.service.support import REDEEM, Cancelled, ask, run
 
@@ -52,7 +52,7 @@ def test_a_post_that_is_not_known_any_more_waits_for_a_program_that_knows_it(eag
     desk.post("a")
     desk.post("b", REDEEM, lane="b")
     desk.outbox = Outbox(desk.store, desk.host, kinds=[REDEEM], policy=POLICY)
-    desk.courier = Courier(desk.outbox, desk.wire, desk.host)
+    desk.courier = Courier(desk.outbox, desk.wire, desk.host, OWN)
     desk.with_courier()
     assert [made.text for made in desk.wire.open] == ["b"]
     assert desk.host.logged == ["outbox.attempt"]

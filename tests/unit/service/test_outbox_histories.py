@@ -33,7 +33,7 @@ from ratatoskr.service import (
     Service,
 )
 from ratatoskr.testing.clock import Clock, seeded
-from tests.unit.service.desk import BUSY, KINDS, LOST, VOUCHER, Desk
+from tests.unit.service.desk import BUSY, KINDS, LOST, OWN, VOUCHER, Desk
 from tests.unit.service.lines import Bell, Turn
 from tests.unit.service.support import REDEEM, SERVER, Gate, Link, Task, World, ask, received, request, run, say
 
@@ -249,7 +249,7 @@ class Histories(RuleBasedStateMachine):
         self.clients += 1
         self.desk = Desk(POLICY, self.posts, self.clock)
         self.desk.host.entropy = seeded(f"client {self.clients}")
-        self.desk.courier = Courier(self.desk.outbox, self.network, self.desk.host)
+        self.desk.courier = Courier(self.desk.outbox, self.network, self.desk.host, OWN)
         self.desk.start(self.desk.courier.__aenter__())
         self.desk.start(self.read())
 

@@ -14,7 +14,9 @@ from ratatoskr.service import Courier, Exchange, OutboxStore, Posting
 from ratatoskr_stores import SqliteOutbox
 from ratatoskr_stores.runtime import AsyncioRuntime
 from tests.unit.service.desk import KINDS, VOUCHER
-from tests.unit.service.support import SERVER, Link, World, ask, received, say
+from tests.unit.service.support import DEVICE, SERVER, Link, World, ask, received, say
+
+OWN = DEVICE.certificate
 
 
 class Loop(World):
@@ -66,7 +68,7 @@ async def main(path: str, stop_at: str) -> None:
     outbox = SqliteOutbox(path, kinds=KINDS)
     await outbox.post(VOUCHER, ask("lamp"))
     await stop("posted")
-    async with Courier(outbox, Answering(stop=never if stop_at == "sent" else None), Loop()):
+    async with Courier(outbox, Answering(stop=never if stop_at == "sent" else None), Loop(), OWN):
         seen = outbox.news.count
         while await outbox.pending():
             await outbox.news.wait(seen, 1.0)

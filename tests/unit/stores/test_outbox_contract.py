@@ -180,3 +180,22 @@ def test_one_sends(store: OutboxStore) -> None:
     run(store.unlock(b"one"))
     run(store.unlock(b"one"))
     assert run(store.lock(b"other"))
+
+
+def test_it_is_of_who_binds_it_first_until_nothing_is_without_an_outcome(store: OutboxStore) -> None:
+    add(store, b"1")
+    assert run(store.bind(b"one")) == b"one"
+    assert run(store.bind(b"other")) == b"one"
+    for before, after in ((Posting.WAITING, Posting.SENT), (Posting.SENT, Posting.DOUBTFUL)):
+        run(store.move(1, before, after))
+        assert run(store.bind(b"other")) == b"one"
+    assert run(store.bind(b"one")) == b"one"
+    run(store.move(1, Posting.DOUBTFUL, Posting.SETTLED, ANSWER))
+    assert run(store.bind(b"other")) == b"other", "an outcome is sent to nobody"
+    add(store, b"2")
+    assert run(store.bind(b"one")) == b"other"
+
+
+def test_an_empty_one_is_of_who_binds_it_last(store: OutboxStore) -> None:
+    for owner in (b"one", b"other", b"one\x00\xff"):
+        assert run(store.bind(owner)) == owner

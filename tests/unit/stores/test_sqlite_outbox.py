@@ -14,10 +14,11 @@ import pytest
 
 from ratatoskr.errors import LocalProtocolError
 from ratatoskr.service import Courier, OutboxInUse, Posting, PostSettled
+from ratatoskr.service.outbox.owner import owner_of
 from ratatoskr_stores import SqliteOutbox, SqliteOutboxStore
 from tests.unit.service.desk import KINDS, VOUCHER
-from tests.unit.service.support import REDEEM, ask, run, say
-from tests.unit.stores.outbox_child import Answering, Loop
+from tests.unit.service.support import OTHER_DEVICE, REDEEM, ask, run, say
+from tests.unit.stores.outbox_child import OWN, Answering, Loop
 from tests.unit.stores.support import Blocking
 
 ROOT = Path(__file__).parents[3]
@@ -49,7 +50,7 @@ def test_what_is_posted_is_told_after_a_restart(path: Path) -> None:
         with SqliteOutbox(path, kinds=KINDS) as outbox:
             (post,) = await outbox.pending()
             assert (post.id, post.message, post.metadata, post.lane) == (id, ask("lamp"), {"shop": "7"}, "a")
-            async with Courier(outbox, Answering(), Loop()):
+            async with Courier(outbox, Answering(), Loop(), OWN):
                 (told,) = await outcomes(outbox, 1)
             assert told.answer(VOUCHER) == say("lamp")
 
@@ -107,12 +108,12 @@ def test_without_a_key_each_post_is_an_operation_of_its_own(path: Path) -> None:
 def test_one_sends_from_a_file(path: Path) -> None:
     async def main() -> None:
         with SqliteOutbox(path, kinds=KINDS) as one, SqliteOutbox(path, kinds=KINDS) as other:
-            async with Courier(one, Answering(), Loop()):
+            async with Courier(one, Answering(), Loop(), OWN):
                 for outbox in (one, other):
                     with pytest.raises(OutboxInUse, match="in another process"):
-                        await Courier(outbox, Answering(), Loop()).__aenter__()
+                        await Courier(outbox, Answering(), Loop(), OWN).__aenter__()
                 await other.post(VOUCHER, ask("lamp"))
-            async with Courier(other, Answering(), Loop()):
+            async with Courier(other, Answering(), Loop(), OWN):
                 assert len(await outcomes(other, 1)) == 1
 
     asyncio.run(main())
@@ -124,6 +125,16 @@ def test_a_lock_that_cannot_be_made_is_an_error(path: Path, what: str) -> None:
     lock.mkdir() if what == "a directory" else lock.write_bytes(b"this is no database" * 100)
     with SqliteOutbox(path, kinds=KINDS, wait=Blocking) as outbox, pytest.raises(sqlite3.DatabaseError):
         run(outbox.store.lock(b"owner"))
+
+
+def test_it_is_of_the_same_owner_after_a_restart(path: Path) -> None:
+    with SqliteOutbox(path, kinds=KINDS, wait=Blocking) as outbox:
+        run(outbox.post(VOUCHER, ask("lamp")))
+        run(outbox.bind(owner_of(OWN)))
+    with SqliteOutbox(path, kinds=KINDS, wait=Blocking) as outbox:
+        run(outbox.bind(owner_of(OWN)))
+        with pytest.raises(LocalProtocolError, match=r"connect as DEVICE `device-1`"):
+            run(outbox.bind(owner_of(OTHER_DEVICE.certificate)))
 
 
 # Processes
@@ -176,7 +187,7 @@ def test_killed_before_there_is_an_outcome(
             assert (post.message, post.state) == (ask("lamp"), state)
             assert await outbox.post(VOUCHER, ask("lamp")) == post.id, "a restarted script posts it again"
             link = Answering(outbox.store)
-            async with Courier(outbox, link, Loop()):
+            async with Courier(outbox, link, Loop(), OWN):
                 (told,) = await outcomes(outbox, 1)
             assert (told.delivery, told.answer(VOUCHER), link.states) == (1, say("lamp"), [asked])
             assert link.options[0]["issued_at"] == post.issued_at
@@ -192,7 +203,7 @@ def test_killed_before_the_outcome_is_done(path: Path, children: list[Child], st
         with SqliteOutbox(path, kinds=KINDS) as outbox:
             assert await outbox.pending() == []
             link = Answering(outbox.store)
-            async with Courier(outbox, link, Loop()):
+            async with Courier(outbox, link, Loop(), OWN):
                 (told,) = await outcomes(outbox, 1)
             assert (told.delivery, told.answer(VOUCHER), link.states) == (delivery, say("lamp"), [])
 

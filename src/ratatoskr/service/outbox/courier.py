@@ -10,16 +10,18 @@ from typing import Any, Self
 from google.protobuf.message import Message
 
 from ratatoskr.errors import CallError, Disposition, Failure, LocalProtocolError, Status
+from ratatoskr.identity import Certificate
 from ratatoskr.messages import AnyKind
 from ratatoskr.service.host import Host, Level, Note, Task
 from ratatoskr.service.link import PeerLink
 from ratatoskr.service.outbox.outbox import Outbox, settlement_of
+from ratatoskr.service.outbox.owner import owner_of
 from ratatoskr.service.outbox.policy import judge
 from ratatoskr.service.outbox.schedule import Schedule
 from ratatoskr.service.outbox.states import POSTING, Posting, PostingInput
 from ratatoskr.service.outbox.store import Head, OutboxInUse, Parcel, Settlement
 
-_OWNER_BYTES = 16
+_SENDER_BYTES = 16
 _REFERENCE_BYTES = 4
 
 
@@ -30,23 +32,29 @@ class Courier:
     for: close the link before, which ends it. Where an exception ends the block, it is not waited for; what became of
     it the next courier asks.
 
-    The block's head raises :class:`OutboxInUse` where another courier is at work.
+    ``certificate``: of the identity that the link asks as. The outbox is that identity's from then on.
+
+    The block's head raises :class:`OutboxInUse` where another courier is at work, LocalProtocolError where something
+    without an outcome is in an outbox that is another identity's.
     """
 
-    def __init__(self, outbox: Outbox, link: PeerLink, host: Host) -> None:
+    def __init__(self, outbox: Outbox, link: PeerLink, host: Host, certificate: Certificate) -> None:
         self._outbox = outbox
         self._link = link
         self._host = host
-        self._owner = host.entropy(_OWNER_BYTES)
+        self._sender = host.entropy(_SENDER_BYTES)
+        self._owner = owner_of(certificate)
         self._schedule = Schedule(outbox.policy, host.entropy)
         self._tasks: dict[object, Task | None] = {}
         self._stopping = False
 
     async def __aenter__(self) -> Self:
         try:
-            locked = await self._outbox.store.lock(self._owner)
-        except BaseException:  # nobody knows whether it is locked
-            await self._outbox.store.unlock(self._owner)
+            locked = await self._outbox.store.lock(self._sender)
+            if locked:
+                await self._outbox.bind(self._owner)
+        except BaseException:  # it may be locked
+            await self._outbox.store.unlock(self._sender)
             raise
         if not locked:
             raise OutboxInUse("another connection sends from this outbox, here or in another process: one at a time")
@@ -67,7 +75,7 @@ class Courier:
             self._cancel()
             raise
         finally:
-            await self._outbox.store.unlock(self._owner)
+            await self._outbox.store.unlock(self._sender)
 
     def hurry(self) -> None:
         """The link is up again: what waits for its next attempt is sent now."""

@@ -27,6 +27,7 @@ class MemoryOutboxStore:
         self._posts = 0
         self._outcomes = 0
         self._sender: bytes | None = None
+        self._owner: bytes | None = None
 
     async def add(self, parcel: Parcel, *, max_entries: int, max_bytes: int) -> Parcel:
         """Store it. Raises OutboxFull."""
@@ -96,14 +97,20 @@ class MemoryOutboxStore:
         del self._held[id]
         return True
 
-    async def lock(self, owner: bytes) -> bool:
+    async def lock(self, sender: bytes) -> bool:
         """Become the one that sends."""
         if self._sender is not None:
             return False
-        self._sender = owner
+        self._sender = sender
         return True
 
-    async def unlock(self, owner: bytes) -> None:
+    async def unlock(self, sender: bytes) -> None:
         """Let others send."""
-        if self._sender == owner:
+        if self._sender == sender:
             self._sender = None
+
+    async def bind(self, owner: bytes) -> bytes:
+        """Make it somebody's."""
+        if self._owner is None or not await self.unsettled():
+            self._owner = owner
+        return self._owner

@@ -14,6 +14,7 @@ from ratatoskr.messages import AnyKind, Kind, KindRegistry, Receipt, Rule, busin
 from ratatoskr.messages.schema import check
 from ratatoskr.messages.standard import STANDARD_KINDS
 from ratatoskr.service.outbox.news import News, OutboxHost
+from ratatoskr.service.outbox.owner import shown
 from ratatoskr.service.outbox.policy import CANCELLED, OutboxPolicy
 from ratatoskr.service.outbox.states import POSTING, Posting, PostingInput
 from ratatoskr.service.outbox.store import OutboxStore, Parcel, Settlement
@@ -189,6 +190,15 @@ class Outbox:
                 await self.news.wait(seen, self.policy.check_every)
 
     # For the courier
+
+    async def bind(self, owner: bytes) -> None:
+        """From now on it is sent as ``owner``. Raises LocalProtocolError where it is another one's, and not empty."""
+        bound = await self.store.bind(owner)
+        if bound != owner:
+            raise LocalProtocolError(
+                f"this outbox is of {shown(bound)} and holds posts without an outcome; sent by another identity they "
+                f"could be executed twice: connect as {shown(bound)} until they have one, or use another outbox"
+            )
 
     async def expire(self, sending: Collection[int] | None = None) -> None:
         """End what is too old. ``sending``: what the courier that asks is about; others end only what waits."""

@@ -120,10 +120,14 @@ class OutboxStore(Protocol):
         """Forget a post that has its outcome. False, with no effect, where there is none."""
         ...
 
-    async def lock(self, owner: bytes) -> bool:
-        """Make ``owner`` the one that sends. False where somebody alive is; who dies is not any more."""
+    async def lock(self, sender: bytes) -> bool:
+        """Make ``sender`` the one that sends. False where somebody alive is; who dies is not any more."""
         ...
 
-    async def unlock(self, owner: bytes) -> None:
-        """Let others send. No-op where ``owner`` is not the one that does."""
+    async def unlock(self, sender: bytes) -> None:
+        """Let others send. No-op where ``sender`` is not the one that does."""
+        ...
+
+    async def bind(self, owner: bytes) -> bytes:
+        """Make it ``owner``'s, where it is nobody's or all posts have their outcome. Returns whose it is then."""
         ...
