@@ -49,6 +49,8 @@ class ClientSide:
         """What the server says where it does."""
         self.session_timeout: float = 0.0
         """How long a session is kept without a transport, in seconds."""
+        self.retention: float | None = None
+        """How long the server keeps outcomes, in seconds; from its answer on."""
         self._server_name = server_name
         self._handshake = ClientHandshake(
             static=config.identity.keys.exchange,
@@ -114,4 +116,5 @@ class ClientSide:
             raise ProtocolFault(Fault.REJECTED, "admission.rejected", str(response.failure))
         self.limits = negotiate(self._config.limits, response.limits)
         self.session_timeout = min(self._config.session_timeout, response.session_timeout)
+        self.retention = response.retention
         self.resumed = response.resumed

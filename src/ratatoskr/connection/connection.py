@@ -80,6 +80,11 @@ class Connection(Engine, CallSurface):
         """Seconds from the last ping to its answer. Until a quiet line is pinged it is the handshake's; None before."""
         return self._liveness.round_trip
 
+    @property
+    def retention(self) -> float | None:
+        """For how many seconds the server keeps outcomes of what runs at most once, as it says; None before ``Opened``."""
+        return self._side.retention
+
     # From the transport
 
     def receive(self, data: bytes) -> None:

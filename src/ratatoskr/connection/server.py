@@ -49,6 +49,8 @@ class ServerSide:
         """How long the application may take to decide."""
         self.session_timeout: float = 0.0
         """How long a session is kept without a transport, in seconds; from the third message on."""
+        self.retention: float | None = None
+        """How long outcomes are kept, in seconds; from the answer on that lets the client in."""
         self.failure: Failure | None = None
         """Why the application rejected the request."""
 
@@ -84,6 +86,8 @@ class ServerSide:
     def answer(self, failure: Failure | None, resumed: Resumed | None) -> bytes:
         """Acceptance, to a session of its own or to one that goes on, or a rejection, as a record."""
         self.failure = failure
-        limits = None if failure is not None else announced(self._config.limits)
-        response = ConnectionResponse(limits, self._config.retention, failure, self._config.session_timeout, resumed)
+        config, limits = self._config, None
+        if failure is None:
+            limits, self.retention = announced(config.limits), config.retention
+        response = ConnectionResponse(limits, config.retention, failure, config.session_timeout, resumed)
         return self.established.send.protect(RecordType.RESPONSE, response.encode())
