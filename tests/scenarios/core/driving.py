@@ -83,6 +83,11 @@ class Driver(ABC):
         """When the first bytes came since the last Wait."""
         self.closed: Closed | None = None
 
+    @property
+    def incoming(self) -> Wire:
+        """What comes to this end."""
+        return self.peer.wire
+
     @abstractmethod
     def on_event(self, event: Event) -> None:
         """The application takes an event."""
@@ -155,7 +160,7 @@ class Driver(ABC):
 
     def deliver(self, size: int | None = None) -> bool:
         """So many bytes come to this end, or the end of the line behind them. Whether there was anything."""
-        wire = self.peer.wire
+        wire = self.incoming
         if not wire.moves:
             return False
         if wire.data:
@@ -173,7 +178,7 @@ class Driver(ABC):
         """Close the line: what was written still arrives at the other end, and nothing more comes here."""
         self.wire.end()
         self.loan = None
-        incoming = self.peer.wire
+        incoming = self.incoming
         incoming.data.clear()
         incoming.ended = incoming.told = True
         self.connection.receive_eof()

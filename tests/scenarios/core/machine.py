@@ -60,7 +60,7 @@ class Ends(RuleBasedStateMachine):
     @rule(side=SIDES, name=NAMES, options=st.sampled_from(CALLS), times=st.integers(1, 4))
     def ask(self, side: str, name: str, options: dict[str, Any], times: int) -> None:
         kind, party = SPOKEN[name], self.parties[side]
-        ahead = party.connection._session._limits.stream_credit_ahead
+        ahead = party.speaker._session._limits.stream_credit_ahead
         options = {"timeout": 20.0, **options, "credit": min(ahead, options.get("credit", 3))}
         padding = options.pop("padding", 0)
         expires_in = options.pop("expires_in", None)

@@ -106,17 +106,17 @@ class Party(Driver):
     # What it is told
 
     def on_poll(self) -> None:
-        for call in self.own:
+        for call in self.watched(self.own):
             if call.started is None:
                 call.started = self.clock.now.mono
 
     def on_wait(self) -> None:
         now = self.clock.now.mono
-        for call in self.own:
+        for call in self.watched(self.own):
             assert call.started is not None
             assert call.outcome or call.started + call.timeout > now, f"{call} is late and has no outcome"
         if self.live:
-            for call in self.asked:
+            for call in self.watched(self.asked):
                 assert call.asked is not None
                 assert not call.wanted or call.asked.deadline > now, f"{call} is late and its handler was not told"
 
@@ -193,11 +193,15 @@ class Party(Driver):
             call.expired = True
             assert call.asked.deadline <= self.clock.now.mono
         else:
-            assert call.cancelled
+            assert self.dropped(call)
             call.unwanted = True
         if self.manner != "waits" and call.ended is None:
             self.say(call, "fail", "")
         self.waits.pop(event.id, None)
+
+    def dropped(self, call: Call) -> bool:
+        """Whether a handler may be told that nobody waits for its answer."""
+        return call.cancelled
 
     def _writable(self, id: RequestId | None) -> None:
         if id in self.waits:
@@ -235,16 +239,24 @@ class Party(Driver):
     def check_rest(self) -> None:
         """Everything was delivered, a while ago."""
         check_rest(self.connection)
-        owed = self.owed
+        own, owed = self.here(self.own), self.here(self.owed)
         assert self.connection._session._answering.calls.open == len(owed), f"{owed} are open"
         assert len(self.peer.connection._session._asking.calls._open) == len(owed), f"{owed} are open"
         assert None not in self.waits or self.connection._session._asking.calls.queued, "the queue is empty"
         for call in owed:
             waits = call.asked and call.asked.id in self.waits
             assert not waits or len(call.said) >= call.granted, f"{call}: there is room, and nobody was told"
-        for call in self.own:
+        for call in own:
             dropped = call.cancelled or call.outcome
             assert dropped or call.items == call.said, f"{call}: items are on their way, and nothing moves"
+
+    def watched(self, calls: list[Call]) -> list[Call]:
+        """Those that are polled."""
+        return calls
+
+    def here(self, calls: list[Call]) -> list[Call]:
+        """Those of the session that the connection is about."""
+        return calls
 
     def _find(self, id: RequestId) -> Call:
         (call,) = [call for call in self.own if call.id is id]
