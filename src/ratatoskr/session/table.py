@@ -58,11 +58,11 @@ class SessionTable:
         own[id] = None
         self._all_bytes += session.bytes_held - self._bytes.get(id, 0)
         self._bytes[id] = session.bytes_held
-        given_up = []
+        given_up: list[ResumableSession] = []
         while len(own) > self._per_identity:
-            given_up.append(self._give_up(next(iter(own))))
+            self._make_room(next(iter(own)), given_up)
         while len(self._waiting) > self._most or self._all_bytes > self._most_bytes:
-            given_up.append(self._give_up(next(iter(self._waiting))))
+            self._make_room(next(iter(self._waiting)), given_up)
         return given_up
 
     def leave(self, session: ResumableSession) -> None:
@@ -85,11 +85,14 @@ class SessionTable:
         if not own:
             del self._of_identity[_identity(session)]
 
-    def _give_up(self, session_id: bytes) -> ResumableSession:
+    def _make_room(self, session_id: bytes, given_up: list[ResumableSession]) -> None:
         session = self._waiting[session_id]
+        if session.transport is not None:  # its client was let in, and ``Opened`` is yet to come
+            self._arrive(session)
+            return
         self.leave(session)
         session.abandon()
-        return session
+        given_up.append(session)
 
 
 def _identity(session: ResumableSession) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ratatoskr.errors import Fault, LocalProtocolError
-from ratatoskr.events import Closed, Opened, RequestReceived, SessionEnded, Wait
+from ratatoskr.events import Closed, ConnectionRequested, Opened, RequestReceived, SessionEnded, Wait
 from ratatoskr.messages.standard import MARKETPLACE_SEARCH
 from ratatoskr.session import ResumableSession, SessionTable
 from ratatoskr.testing import Authority, Pair
@@ -90,6 +90,27 @@ def test_a_session_that_came_back_waits_no_longer() -> None:
     table.enter(first)
     assert keep(table, second) == []
     assert not first.ended
+
+
+def test_a_session_whose_client_is_let_in_at_this_moment_is_not_given_up() -> None:
+    """It is on a connection that has not said so yet, and another one comes to wait."""
+    table = SessionTable(most=1)
+    (first, both), (second, third) = lost(), (lost(1)[0] for _ in range(2))
+    keep(table, first)
+    both.reconnect()
+    both.server.on_event = None
+    both.run_until(lambda: both.server.seen(ConnectionRequested))
+    both.server.connection.accept(session=first)
+    assert keep(table, second) == []
+    assert (table.waiting(), first.ended) == ([second], False)
+    assert table.find(first.session_id) is first
+    both.run()
+    assert both.server.take(Opened).resumed
+    table.enter(first)
+    assert keep(table, third) == [second]
+    both.cut()
+    both.run()
+    assert table.wait(first) == [third], "and it waits again like any other"
 
 
 @pytest.mark.parametrize("room", [-1, 0, 1])
