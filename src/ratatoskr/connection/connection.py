@@ -82,7 +82,7 @@ class Connection(Engine, CallSurface):
 
     @property
     def retention(self) -> float | None:
-        """For how many seconds the server keeps outcomes of what runs at most once, as it says; None before ``Opened``."""
+        """Seconds for which the server keeps outcomes of what runs at most once, as it says; None before ``Opened``."""
         return self._side.retention
 
     # From the transport

@@ -164,8 +164,8 @@ class Keeper(Party):
             while not isinstance(output := session.poll(now), Wait):
                 moved = True
                 self.hear(None, output)
-                check_bounds(session.core, ended=session.ended)
-            timers = set(session.core.timers._deadlines)
+                check_bounds(session.session, ended=session.ended)
+            timers = set(session.session.timers._deadlines)
             assert output.until > now.mono
             assert timers <= {Timer.REQUEST, Timer.SESSION}
             assert (Timer.SESSION in timers) is not session.ended
@@ -201,7 +201,7 @@ class Keeper(Party):
             case SessionEnded():
                 assert event.fault in (Fault.SESSION_EXPIRED, Fault.SESSION_ABANDONED, Fault.SESSION_UNKNOWN)
                 assert event.fault is not Fault.SESSION_UNKNOWN or self.name == "client"
-                self._end(self.sessions.pop(event.session_id).core)
+                self._end(self.sessions.pop(event.session_id).session)
             case _:
                 super().on_event(event)
 
@@ -293,7 +293,7 @@ def _dead(connection: Connection) -> bool:
 def check_agreement(one: Keeper, other: Keeper) -> None:
     """What is acknowledged was delivered, what is received was sent, and the chains are the same."""
     for id in one.sessions.keys() & other.sessions.keys():
-        cores = [each.sessions[id].core for each in (one, other)]
+        cores = [each.sessions[id].session for each in (one, other)]
         for this, that in (cores, reversed(cores)):
             outbox, received = this._sender._outbox, that._validator.position
             assert outbox.acked <= that._inbox.delivered <= received.number <= outbox.last

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -22,7 +23,7 @@ def test_it_is_known_when_the_connection_is_open_and_stays_known(seconds: float)
     ends = (pair.client, pair.server)
     assert [end.connection.retention for end in ends] == [None, None]
     for end in ends:
-        pair.run_until(lambda end=end: end.seen(Opened))
+        pair.run_until(partial(end.seen, Opened))
         assert end.connection.retention == seconds
     pair.client.connection.close(drain=False)
     pair.run()
@@ -43,6 +44,7 @@ def test_each_connection_of_a_session_says_what_the_server_says_then() -> None:
     lose(pair)
     again = AUTHORITY.server_config(identity=SERVER, suites=(XX_AESGCM,), session_timeout=KEPT)
     pair.reconnect(server=replace(again, retention=60.0))
-    assert pair.client.connection.retention is None
+    second = pair.client.connection
+    assert second.retention is None
     pair.open()
-    assert (first.retention, pair.client.connection.retention) == (7 * 24 * 3600.0, 60.0)
+    assert [each.retention for each in (first, second)] == [7 * 24 * 3600.0, 60.0]
