@@ -127,8 +127,8 @@ class RetryBudget:
         if not takes_requests or items or not may_repeat(kind, failure):
             return None
         policy = self._policy
-        if moved and policy.attempts > 1:
-            return 0.0 if remaining > 0 else None
+        if moved:
+            return 0.0 if policy.attempts > 1 and remaining > 0 else None
         if failure.status is not Status.ABORTED or failure.disposition is not Disposition.MAYBE:
             self._tokens = max(0.0, self._tokens - 1)
         if attempt + 1 >= policy.attempts or self._tokens <= policy.tokens / 2:

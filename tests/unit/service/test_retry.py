@@ -458,4 +458,5 @@ def test_what_failed_with_a_session_is_made_at_once_in_the_next_one_and_costs_no
     assert decide(NOTE, GOING_AWAY, of=of, remaining=0.0, moved=True) is None
     assert decide(WATCH, GOING_AWAY, of=of, items=1, moved=True) is None
     assert decide(NOTE, BUSY, of=budget(1.0, tokens=3, attempts=2)) is not None
-    assert decide(NOTE, GOING_AWAY, of=RetryBudget(NO_RETRIES, no_entropy), moved=True) is None
+    for attempt in (-1, 0):  # those that count, none of which may have failed
+        assert decide(NOTE, GOING_AWAY, of=RetryBudget(NO_RETRIES, no_entropy), attempt=attempt, moved=True) is None
