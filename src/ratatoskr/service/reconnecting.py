@@ -68,12 +68,17 @@ class Reconnecting:
 
     def hurry(self) -> None:
         """Dial now, if it waits to."""
-        if self._pause is not None:
-            self._pause.set()
+        pause, self._pause = self._pause, None
+        if pause is not None:
+            self._redialing.hurried(self._host.now().mono)
+            pause.set()
 
     async def _wait(self, seconds: float, *, until_asked: bool) -> None:
         self._pause = pause = self._host.signal()
         self._until_asked = until_asked
+        session = self._calls.waiting
+        if session is not None and session.queued:  # since before it came here
+            self.asked()
         sleeper = self._host.spawn(self._sleep(seconds, pause), _nothing)
         try:
             await pause.wait()

@@ -13,7 +13,8 @@ dials.
    each window, and come back evenly, whenever the server does. A delay drawn anew for each try (full jitter) would let
    up to twice as many come in one second, and leave some behind for long: who draws little is in a long window early.
 4. *Where everybody comes, nobody comes at once.* After a goodbye all clients of that server want in. Their first window
-   is ``spread`` long, and the others grow from there.
+   is ``spread`` long, and the others grow from there. Whoever needs something does not wait for that, and where its
+   try fails its windows begin with the shortest: it is not to be punished for having come early.
 5. *Advice is a floor.* The window begins where the server's advice ends: those that were refused in one moment must not
    be back in one moment.
 6. *Not for ever,* where ``give_up_after`` says so. A try that would begin later after the loss is not waited for.
@@ -83,7 +84,7 @@ class Redial:
     longest_delay: float = 45.0
     """The longest window, and so the longest time between two tries that the server has not asked for."""
     spread: float = 45.0
-    """The first window after the server's goodbye."""
+    """The first window after the server's goodbye; no longer than ``give_up_after``."""
     steady_after: float = 10.0
     """How long a line must have been open to be dialled again at once, and for all that was before to be forgotten."""
     give_up_after: float = inf
@@ -117,6 +118,10 @@ class Redialing:
         """A line is open."""
         self._opened_at = now
 
+    def hurried(self, now: float) -> None:
+        """A try begins before its time, because it is needed."""
+        self._begin(now, 0.0)
+
     def after(self, fault: Fault, now: float, *, going_away: bool = False, advice: float | None = None) -> float | None:
         """After how many seconds the next try begins, which may be 0.0; None where there is none.
 
@@ -147,7 +152,7 @@ class Redialing:
         if steady:
             self._length = 0.0
         if going_away:
-            self._begin(now, max(self._policy.spread, self._next()))
+            self._begin(now, min(max(self._policy.spread, self._next()), self._policy.give_up_after))
         else:
             self._begin(now, 0.0 if steady else self._next())
 

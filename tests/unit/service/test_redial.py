@@ -291,6 +291,29 @@ def test_a_spread_is_no_shorter_than_the_backoff_was() -> None:
     assert redialing.after(Fault.CLEAN, 51.0, going_away=True) == 22.5
 
 
+@pytest.mark.parametrize("open_for", [HOUR, 0.0])
+def test_a_try_that_is_needed_and_fails_is_followed_by_the_shortest_window(open_for: float) -> None:
+    """Not by the rest of the spread, nor by the window behind that: whoever needs something waits for 30 seconds."""
+    redialing = client(open_for=open_for)
+    assert redialing.after(Fault.CLEAN, 0.0, going_away=True) == 22.5
+    redialing.hurried(3.0)
+    assert redialing.after(LOST, 3.0) == 0.5
+    assert redialing.after(LOST, 3.5) == 2.5
+
+
+def test_a_try_that_is_needed_gets_a_place_of_its_own() -> None:
+    drawn = iter([0.5, 0.125])
+
+    def changing(size: int) -> bytes:
+        return drawing(next(drawn))(size)
+
+    redialing = Redialing(Redial(), changing)
+    redialing.opened(-HOUR)
+    redialing.after(Fault.CLEAN, 0.0, going_away=True)
+    redialing.hurried(3.0)
+    assert redialing.after(LOST, 3.0) == 0.125
+
+
 @pytest.mark.parametrize("fault", [Fault.REJECTED, Fault.GOING_AWAY, Fault.TRANSPORT_LOST])
 def test_the_window_begins_where_the_advice_ends(fault: Fault) -> None:
     redialing = Redialing(Redial(), drawing(0.5))
@@ -314,6 +337,17 @@ def test_advice_is_obeyed_for_a_day_at_most(advice: float) -> None:
 def test_it_gives_up_before_a_try_that_would_begin_too_late() -> None:
     assert tries(client(give_up_after=43.4), 5) == [0, 0.5, 3, 13, None]
     assert tries(client(give_up_after=43.5), 6) == [0, 0.5, 3, 13, 43.5, None]
+
+
+@pytest.mark.parametrize("place", [0.01, 0.5, 1.0])
+@pytest.mark.parametrize("before", [0, 5])
+def test_no_goodbye_is_the_end_however_soon_it_gives_up(place: float, before: int) -> None:
+    """Or of those that wait for 20 seconds at most, five of nine would never come back from a restart."""
+    redialing = client(place, give_up_after=20.0)
+    for at in range(before):
+        redialing.after(LOST, at)
+    redialing.opened(100.0)
+    assert redialing.after(Fault.CLEAN, 105.0, going_away=True) == pytest.approx(place * 20.0)
 
 
 def test_advice_does_not_stretch_it() -> None:
