@@ -120,6 +120,8 @@ class LastingClient:
         self._lines[line] = driving = asyncio.create_task(line.run())
         driving.add_done_callback(lambda _: self._lines.pop(line))
         await self.calls.vacancy()
+        if not line.going_away:
+            await line.wait_closed()
         closed = line.closed
         if line.going_away or not line.opened:
             self._dialers.rotate(-1)

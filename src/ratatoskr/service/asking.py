@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, TypeVar, Unpack, cast
 
 from google.protobuf.message import Message
 
-from ratatoskr.errors import CallError, CallRefused, Disposition, Failure, LocalProtocolError, Status, WouldBlock
+from ratatoskr.errors import CallError, CallRefused, Disposition, Failure, Fault, LocalProtocolError, Status, WouldBlock
 from ratatoskr.events import Closed, ItemReceived, RequestFailed, RequestId, ResponseReceived, StreamEnded
 from ratatoskr.limits import Limits
 from ratatoskr.messages import AnyKind, Kind, Receipt, ReceiptRefused
@@ -40,11 +40,11 @@ class Waiter:
 
 
 class Asker:
-    """Makes calls, on the footing of the moment."""
+    """Makes calls, on the footing of the moment. ``on_refusal`` is told of a footing that takes no more of them."""
 
-    def __init__(self, host: Host, limits: Limits, retry: RetryPolicy) -> None:
+    def __init__(self, host: Host, limits: Limits, retry: RetryPolicy, on_refusal: Callable[[Footing], None]) -> None:
         self.footing: Footing
-        """Where a call is made now."""
+        """The latest; where a call is made now, unless it takes none any more."""
         self.sessions: set[Footing] = set()
         """Footings whose sessions have not ended."""
         self.host: Host = host
@@ -54,6 +54,17 @@ class Asker:
         self.turns: Turns = Turns(host)
         self.sealed: Broadcast = Broadcast(host)
         self.closed: Closed | None = None
+        self._on_refusal = on_refusal
+
+    @property
+    def place(self) -> Footing:
+        """Where a call is made now.
+
+        A session may have ended that its connection does not yet say: whoever lasts waits for no news of that.
+        """
+        if not self.footing.at.takes_requests:
+            self._on_refusal(self.footing)
+        return self.footing
 
     async def exchange(self, kind: Kind[Req, Res], message: Req, **options: Unpack[CallOptions]) -> Exchange[Res]:
         """Ask, and wait for the outcome."""
@@ -109,7 +120,8 @@ class Asker:
             if first or not len(turns):
                 blocked = False
                 try:
-                    return request(self.footing.at, timeout), self.footing
+                    place = self.place
+                    return request(place.at, timeout), place
                 except WouldBlock:
                     blocked = True
                 finally:
@@ -199,9 +211,10 @@ class _Call:
 
     def _judge(self, error: CallError, came: int) -> float:
         """When to ask once more, in seconds of the monotonic clock. Raises CallError where that is not to be."""
-        asker, now = self._asker, self._asker.host.now().mono
+        asker, now, place = self._asker, self._asker.host.now().mono, self._asker.place
         self._failures.append(error.failure)
-        moved = asker.footing is not self._footing or asker.footing.session != self._session
+        elsewhere = place is not self._footing or place.session != self._session
+        moved = elsewhere and error.failure.reason in _ENDS
         self._attempts += not moved
         delay = asker.retries.delay(
             self._kind,
@@ -209,7 +222,7 @@ class _Call:
             attempt=self._attempts - 1,
             remaining=self._deadline - now,
             moved=moved,
-            takes_requests=asker.closed is None and asker.footing.at.takes_requests,
+            takes_requests=asker.closed is None and place.at.takes_requests,
             items=came,
         )
         if delay is None:
@@ -245,6 +258,8 @@ class _Call:
         return self._asker.host.signal()
 
 
+_ENDS = frozenset(fault.name for fault in Fault)
+"""Reasons of failures that are about a session's end. What waited there and went on elsewhere fails for others."""
 _NO_PLACE = Failure(
     Status.DEADLINE_EXCEEDED,
     "TIMEOUT",

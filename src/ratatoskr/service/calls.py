@@ -75,7 +75,7 @@ class Calls:
         self._renew = renew
         self._on_rest = on_rest
         self._on_end = on_end
-        self._asker = Asker(host, limits, retry)
+        self._asker = Asker(host, limits, retry, self._move_on)
         self._handlers = Handlers(service, host)
         self._departure = Broadcast(host)
         self._vacancy = Broadcast(host)
@@ -157,8 +157,7 @@ class Calls:
         if footing is not self._asker.footing:
             return
         if self._renew is not None:
-            self.wait()
-            self._vacancy.fire()
+            self._move_on(footing)
             return
         assert self._lost is not None
         self._asker.close(self._lost)
@@ -196,15 +195,18 @@ class Calls:
                 self._end(footing, event)
 
     def _depart(self, footing: Footing) -> None:
-        """The peer takes no new requests. Who lasts makes them in another session, while this one completes."""
-        if footing is not self._asker.footing:
-            return
+        """The peer takes no new requests."""
         if self._renew is not None:
-            self.wait()
-            self._vacancy.fire()
-        else:
+            self._move_on(footing)
+        elif footing is self._asker.footing:
             self.going_away = True
             self._departure.fire()
+
+    def _move_on(self, footing: Footing) -> None:
+        """No new requests are made there. Who lasts makes them in another session, while this one completes."""
+        if self._renew is not None and footing is self._asker.footing:
+            self.wait()
+            self._vacancy.fire()
 
     def _end(self, footing: Footing, event: Closed | SessionEnded) -> None:
         if isinstance(event, Closed):
