@@ -1,8 +1,8 @@
 """The sandbox's router: who may ask what, and in which transaction it happens.
 
 Whatever changes money, stock or the registry runs in ``call.begin()``: its effect and its stored outcome commit
-together, in one file, or not at all. A browse reads page by page, each in a transaction of its own: a reader that takes
-its time holds up nobody.
+together, in one file, or not at all. So the next server executes again what a killed one was executing. A browse reads
+page by page, each in a transaction of its own: a reader that takes its time holds up nobody.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ratatoskr import (
     Role,
     v1,
 )
-from ratatoskr.service import Call, Router
+from ratatoskr.service import ATOMIC, Call, Router
 from ratatoskr_sandbox import catalogue, orders, payments, platform, providers, statements
 from ratatoskr_sandbox.activity import SANDBOX_ACTIVITY, Browses
 from ratatoskr_sandbox.database import Party, Work
@@ -63,21 +63,21 @@ def _serve_marketplace(router: Router, store: SqliteStore, now_ms: Callable[[], 
     async def search(message: v1.Search, _: Call) -> v1.SearchResult:
         return await store.run(lambda db: catalogue.search(Work(db, now_ms()), message))
 
-    @router.on(PROVIDER_REGISTER, roles=_PROVIDER)
+    @router.on(PROVIDER_REGISTER, roles=_PROVIDER, recover=ATOMIC)
     async def register(message: v1.RegisterProvider, call: Call) -> v1.ProviderRegistered:
         return await _once(
             call, now_ms, lambda work, party: providers.register(work, party, message, enrolled=call.peer.enrolled)
         )
 
-    @router.on(MARKETPLACE_PUBLISH, roles=_PROVIDER)
+    @router.on(MARKETPLACE_PUBLISH, roles=_PROVIDER, recover=ATOMIC)
     async def publish(message: v1.PublishOffer, call: Call) -> v1.OfferPublished:
         return await _once(call, now_ms, lambda work, party: catalogue.publish(work, party, message))
 
-    @router.on(MARKETPLACE_ORDER, roles=_DEVICE)
+    @router.on(MARKETPLACE_ORDER, roles=_DEVICE, recover=ATOMIC)
     async def order(message: v1.PlaceOrder, call: Call) -> v1.OrderPlaced:
         return await _once(call, now_ms, lambda work, party: orders.place(work, party, message))
 
-    @router.on(MARKETPLACE_CANCEL, roles=_DEVICE)
+    @router.on(MARKETPLACE_CANCEL, roles=_DEVICE, recover=ATOMIC)
     async def cancel(message: v1.CancelOrder, call: Call) -> v1.OrderCancelled:
         return await _once(call, now_ms, lambda work, party: orders.cancel(work, party, message))
 
@@ -107,7 +107,7 @@ def _serve_browses(router: Router, store: SqliteStore, now_ms: Callable[[], int]
 
 
 def _serve_payments(router: Router, store: SqliteStore, now_ms: Callable[[], int]) -> None:
-    @router.on(PAYMENT_AUTHORIZE, roles=_DEVICE)
+    @router.on(PAYMENT_AUTHORIZE, roles=_DEVICE, recover=ATOMIC)
     async def authorize(message: v1.AuthorizePayment, call: Call) -> v1.PaymentAuthorized:
         def effect(work: Work, party: Party) -> v1.PaymentAuthorized:
             platform.open_wallet(work, party)
@@ -115,11 +115,11 @@ def _serve_payments(router: Router, store: SqliteStore, now_ms: Callable[[], int
 
         return await _once(call, now_ms, effect)
 
-    @router.on(PAYMENT_CAPTURE, roles=_CUSTOMER)
+    @router.on(PAYMENT_CAPTURE, roles=_CUSTOMER, recover=ATOMIC)
     async def capture(message: v1.CapturePayment, call: Call) -> v1.PaymentCaptured:
         return await _once(call, now_ms, lambda work, party: payments.capture(work, party, message))
 
-    @router.on(PAYMENT_REFUND, roles=_CUSTOMER)
+    @router.on(PAYMENT_REFUND, roles=_CUSTOMER, recover=ATOMIC)
     async def refund(message: v1.RefundPayment, call: Call) -> v1.PaymentRefunded:
         return await _once(call, now_ms, lambda work, party: payments.refund(work, party, message))
 

@@ -322,7 +322,6 @@ def test_what_executes_elsewhere_takes_no_tokens_but_needs_them() -> None:
     assert retries(of, 1000) == 4
     assert decide(REDEEM, RUNNING_ELSEWHERE, of=of) is None
     lost_race = replace(RUNNING_ELSEWHERE, disposition=NOT_PROCESSED)
-    assert sum(decide(REDEEM, lost_race, of=budget()) is not None for _ in range(9)) == 9
     fresh = budget()
     assert sum(decide(REDEEM, lost_race, of=fresh) is not None for _ in range(1000)) == 4
 
