@@ -130,15 +130,18 @@ class OncePolicy:
         """Why a request with that issue time is refused; None where it is fresh. Both in seconds since the epoch.
 
         To be asked before the claim, and again when it is durable: while the store was busy, the outcome of an earlier
-        attempt may have been forgotten.
+        attempt may have been forgotten. So what is too old is *maybe*: it is not executed now, but nobody knows whether
+        it was when it was new. What comes from the future surely was not: nobody has ever accepted it.
         """
         if now - issued_at >= self.retention:
             text = f"the request was issued {now - issued_at:.0f} s ago; outcomes are kept for {self.retention:.0f} s"
+            disposition = Disposition.MAYBE
         elif issued_at > now + self.tolerance:
             text = f"the request was issued {issued_at - now:.0f} s in the future: check the clock of its sender"
+            disposition = Disposition.NOT_PROCESSED
         else:
             return None
-        return Failure(Status.FAILED_PRECONDITION, "STALE", text, Disposition.NOT_PROCESSED)
+        return Failure(Status.FAILED_PRECONDITION, "STALE", text, disposition)
 
     def keep_until(self, now: float) -> float:
         """Until when an outcome of now is kept: whoever finds it forgotten has a request that is stale."""

@@ -167,7 +167,7 @@ class RecoveryHistories(Chronicle):
             self.seen.add(asked)
             if not isinstance(asked.answer, Failure):
                 assert asked.answer.reason == f"{asked.text} paid", "the answer is to this request"
-            elif asked.answer.disposition is Disposition.NOT_PROCESSED and asked.answer.reason != "STALE":
+            elif asked.answer.disposition is Disposition.NOT_PROCESSED:
                 assert asked.nonce in self.freed, "surely not processed"
 
     def released(self, nonce: bytes) -> None:
