@@ -11,9 +11,8 @@ A server::
         await server.serve_forever()
 """
 
+from ratatoskr.lines import ConnectFailed, OnConnect, Peer
 from ratatoskr_websockets.client import connect
-from ratatoskr_websockets.errors import ConnectFailed
-from ratatoskr_websockets.peer import Peer
-from ratatoskr_websockets.server import OnConnect, Server, serve
+from ratatoskr_websockets.server import Server, serve
 
 __all__ = ["ConnectFailed", "OnConnect", "Peer", "Server", "connect", "serve"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,15 +10,12 @@ from ssl import SSLContext
 from typing import Literal
 from urllib.parse import urlsplit
 
-from ratatoskr import Closed, Config, LocalProtocolError
-from ratatoskr.service import DEFAULT_RETRIES, Calls, OnceStore, Outbox, Redial, RetryPolicy, Router
+from ratatoskr import Config, LocalProtocolError
+from ratatoskr.lines import Peer, connected
+from ratatoskr.service import DEFAULT_RETRIES, OnceStore, Outbox, Redial, RetryPolicy, Router
+from ratatoskr_asyncio import AsyncioRuntime
 from ratatoskr_websockets.dialing import Dialer
-from ratatoskr_websockets.errors import ConnectFailed
-from ratatoskr_websockets.host import LOGGER
-from ratatoskr_websockets.lasting import LastingClient
-from ratatoskr_websockets.line import Line, Milestone
-from ratatoskr_websockets.peer import Peer
-from ratatoskr_websockets.workshop import Workshop
+from ratatoskr_websockets.names import LOGGER
 
 
 @asynccontextmanager
@@ -60,56 +56,16 @@ async def connect(
     """
     urls = [url] if isinstance(url, str) else list(url)
     hosts = [_check(each, ssl) for each in urls]
-    if not urls or (redial is None and len(urls) > 1):
-        raise LocalProtocolError(f"{len(urls)} URLs: name one server, or several together with redial=")
     for more in (router, outbox):
         if more is not None:
             config = replace(config, kinds=config.kinds | more.kinds)
     config = replace(config, session_timeout=redial.session_timeout if redial is not None else 0.0)
     dialers = [Dialer(each, config, server_name or host, ssl, proxy) for each, host in zip(urls, hosts, strict=True)]
-    async with Workshop(router, config, store, retry) as workshop:
-        client = Client(dialers[0], workshop) if redial is None else LastingClient(dialers, workshop, redial)
-        try:
-            peer = await client.open()
-            async with workshop.courier(outbox, client.calls):
-                yield peer
-                await peer.close()
-        finally:
-            await client.end()
-
-
-class Client:
-    """One line, and the peer at its other end."""
-
-    def __init__(self, dialer: Dialer, workshop: Workshop) -> None:
-        self.calls: Calls = workshop.calls()
-        self._dialer = dialer
-        self._workshop = workshop
-        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._line: Line | None = None
-        self._driving: asyncio.Task[None] | None = None
-
-    async def open(self) -> Peer:
-        """Connect. Raises ConnectFailed."""
-        self._line = line = await self._dialer.dial(self._workshop.host, self._on_milestone, lambda: None)
-        line.carry(self.calls)
-        self._driving = asyncio.create_task(line.run())
-        await self._opened
-        return Peer(line, self.calls)
-
-    async def end(self) -> None:
-        """Cut the line, if it still lives."""
-        if self._line is not None and self._driving is not None:
-            self._line.close(drain=False)
-            await self._driving
-
-    def _on_milestone(self, milestone: Milestone) -> None:
-        if self._opened.done():
-            return
-        if isinstance(milestone, Closed):
-            self._opened.set_exception(ConnectFailed.of(milestone))
-        else:
-            self._opened.set_result(None)
+    runtime = AsyncioRuntime(LOGGER)
+    async with connected(
+        dialers, runtime, router=router, store=store, retry=retry, redial=redial, outbox=outbox
+    ) as peer:
+        yield peer
 
 
 def _check(url: str, ssl: SSLContext | None) -> str:

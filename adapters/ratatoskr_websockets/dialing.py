@@ -1,8 +1,7 @@
-"""Dialing: from a URL to a WebSocket with a client's connection on it, or a reason why there is none."""
+"""Dialing: from a URL to a WebSocket, or a reason why there is none."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -13,12 +12,11 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import InvalidHandshake, InvalidStatus
 
-from ratatoskr import Config, Connection, Fault, ResumableSession
-from ratatoskr_websockets.driver import MESSAGE_BYTES
-from ratatoskr_websockets.errors import ConnectFailed
+from ratatoskr import Config, Fault
+from ratatoskr.lines import ConnectFailed
 from ratatoskr_websockets.guard import GuardedClient
-from ratatoskr_websockets.host import HTTP_LOGGER, SUBPROTOCOL, AsyncioHost
-from ratatoskr_websockets.line import Line, Milestone
+from ratatoskr_websockets.names import HTTP_LOGGER, MESSAGE_BYTES, SUBPROTOCOL
+from ratatoskr_websockets.transport import WebSocketTransport
 
 _FOR_NOW = frozenset(
     {
@@ -41,20 +39,7 @@ class Dialer:
     ssl: SSLContext | None
     proxy: str | Literal[True] | None
 
-    async def dial(
-        self,
-        host: AsyncioHost,
-        on_milestone: Callable[[Milestone], None],
-        session: Callable[[], ResumableSession | None],
-    ) -> Line:
-        """A line that nobody drives yet. ``session`` is asked for once there is a WebSocket: what the connection goes
-        on with. Raises ConnectFailed.
-        """
-        websocket = await self._open()
-        connection = Connection.client(self.config, server_name=self.server_name, session=session())
-        return Line(connection, websocket, host, on_milestone)
-
-    async def _open(self) -> ClientConnection:
+    async def dial(self) -> WebSocketTransport:
         """A WebSocket that speaks our subprotocol. Raises ConnectFailed."""
         limits, ssl, url = self.config.limits, self.ssl, self.url
         options: dict[str, Any] = {} if ssl is None else {"ssl": ssl}
@@ -76,8 +61,9 @@ class Dialer:
             raise _why(url, error) from error
         if websocket.subprotocol != SUBPROTOCOL:
             websocket.transport.abort()
+            await websocket.wait_closed()
             raise ConnectFailed(Fault.REFUSED, f"{url} is a WebSocket server that does not speak {SUBPROTOCOL}")
-        return websocket
+        return WebSocketTransport(websocket)
 
 
 def _why(url: str, error: OSError | InvalidHandshake) -> ConnectFailed:

@@ -2,7 +2,7 @@
 
 What records may cost the core knows. Beside them there are WebSocket pings, each of which the library answers, and
 empty messages; a bucket charges both (:class:`Meter`). Before them there are connections that have proved nothing yet;
-a :class:`Gate` counts them, in all and for each address. Those of one identity are counted by a :class:`Quota`.
+a :class:`Gate` counts them, in all and for each address.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from websockets.asyncio.server import ServerConnection
 from websockets.frames import DATA_OPCODES, Frame
 from websockets.http11 import Request, Response
 
-from ratatoskr import Limits, VerifiedPeer
-from ratatoskr_websockets.host import LOGGER
+from ratatoskr import Limits
+from ratatoskr_websockets.names import LOGGER
 
 
 class Gate:
@@ -60,27 +60,6 @@ class Gate:
         self._closed = True
         for websocket in self._pending:
             websocket.transport.abort()
-
-
-class Quota:
-    """Connections of each identity, from when it has proved itself on."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._counts: Counter[tuple[str, str]] = Counter()
-
-    def enter(self, peer: VerifiedPeer) -> bool:
-        """Count one more. False where there are as many as may be."""
-        name = (peer.tenant, peer.subject)
-        if self._counts[name] >= self._limit:
-            return False
-        self._counts[name] += 1
-        return True
-
-    def leave(self, peer: VerifiedPeer) -> None:
-        """One that was counted has ended."""
-        self._counts[peer.tenant, peer.subject] -= 1
-        self._counts += Counter()  # forgets identities with none
 
 
 class Meter:

@@ -98,6 +98,11 @@ class Calls:
         return self._asker.closed
 
     @property
+    def takes_requests(self) -> bool:
+        """Whether a call that is made now may still be sent, over this connection or another one that is to come."""
+        return self.closed is None and self._asker.footing.at.takes_requests
+
+    @property
     def waiting(self) -> ResumableSession | None:
         """The session for the next connection, while there is none."""
         return self._asker.footing.waiting

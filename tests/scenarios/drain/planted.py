@@ -32,7 +32,7 @@ def impatient() -> None:
     close = Server.close
 
     async def close_and_stop(server: Server, *, drain: bool = True) -> None:
-        server._workshop.stop()
+        server._reception.stop()
         await close(server, drain=drain)
 
     patch.object(Server, "close", close_and_stop).start()

@@ -12,14 +12,14 @@ SECONDS = 20.0
 """Nothing takes that long, unless it never comes."""
 
 
-class Recording(set[Any]):
-    """A set of tasks that counts all that were ever in it."""
+class Recording(dict[object, Any]):
+    """A table of tasks that counts all that were ever in it, and did not end at once."""
 
     added = 0
 
-    def add(self, task: Any, /) -> None:
-        self.added += 1
-        super().add(task)
+    def __setitem__(self, token: object, task: Any, /) -> None:
+        self.added += task is not None
+        super().__setitem__(token, task)
 
 
 async def until(condition: Callable[[], object]) -> None:

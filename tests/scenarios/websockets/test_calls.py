@@ -26,6 +26,7 @@ from ratatoskr import (
 from ratatoskr.service import Call, Router
 from ratatoskr.v1 import Search
 from ratatoskr_websockets import connect
+from tests.scenarios.websockets.rest import until
 from tests.scenarios.websockets.world import CALL_BACK, DOUBLE, ECHO, HOLD, Relay, World, echo_router, payment
 
 
@@ -94,7 +95,7 @@ async def test_the_server_calls_a_client_that_it_finds_by_subject(world: World) 
             assert (await found.request(ECHO, BytesValue(value=b"hello"))).value == b"hello"
             assert [each.peer.subject for each in server.peers] == ["shop-7", "shop-8"]
             assert server.find("shop-7", tenant="other") is None
-        assert server.find("shop-7") is None
+        await until(lambda: server.find("shop-7") is None)
         assert server.peers == ()
 
 

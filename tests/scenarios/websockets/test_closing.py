@@ -180,7 +180,7 @@ async def test_a_second_cancellation_waits_for_no_close(world: World) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert peer.closed is not None
-        assert peer._line._driver._websocket.transport.is_closing()
+        assert peer._line._driver._transport._websocket.transport.is_closing()
 
 
 async def test_cancelling_a_connect_at_every_turn_of_the_loop(world: World) -> None:

@@ -80,7 +80,7 @@ async def test_a_call_that_is_given_up_at_every_turn_of_the_loop_leaves_nothing(
 async def test_a_request_and_its_cancel_in_one_message_begin_no_handler(world: World, kind: Any) -> None:
     """Two records, read at once: as whoever sends them again and again would like to have it."""
     async with world.serve() as server, world.connect(server) as peer:
-        websocket: Any = peer._line._driver._websocket
+        websocket: Any = peer._line._driver._transport._websocket
         send, held = websocket.send, list[bytes]()
 
         async def hold_two(data: bytes) -> None:
@@ -90,7 +90,7 @@ async def test_a_request_and_its_cancel_in_one_message_begin_no_handler(world: W
                 await send(b"".join(held))
 
         websocket.send = hold_two
-        tasks = server._workshop.host.tasks = Recording()
+        tasks = server._reception._workshop.bench.tasks = Recording()
         call = asyncio.create_task(peer.request(kind, BytesValue(value=b"k"), key="k" if kind.once else None))
         await until(lambda: held)
         call.cancel()

@@ -21,7 +21,7 @@ EAGER = sys.version_info >= (3, 12)
 
 
 def record(server: Server) -> Recording:
-    server._workshop.host.tasks = recording = Recording()
+    server._reception._workshop.bench.tasks = recording = Recording()
     return recording
 
 

@@ -229,8 +229,7 @@ async def test_a_cut_line_ends_a_stream_as_unknown_and_stops_its_handler(world: 
             await reading
         assert caught.value.failure.reason == "TRANSPORT_LOST"
         await there.wait_closed()
-        await until(lambda: world.counts["stopped"])
-        assert not left(there)
+        await until(lambda: world.counts["stopped"] and not left(there))
 
 
 # Draining

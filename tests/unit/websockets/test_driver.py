@@ -14,7 +14,10 @@ from websockets.exceptions import ConnectionClosedOK
 from websockets.frames import Close
 
 from ratatoskr import Connection, Disconnect, GoingAway, Now, Transmit, Wait
-from ratatoskr_websockets.driver import MESSAGE_BYTES, Driver
+from ratatoskr.lines import Driver
+from ratatoskr_asyncio import AsyncioRuntime
+from ratatoskr_websockets.names import LOGGER, MESSAGE_BYTES
+from ratatoskr_websockets.transport import WebSocketTransport
 
 CLOSED = ConnectionClosedOK(Close(1000, "done"), Close(1000, "done"), rcvd_then_sent=True)
 
@@ -56,6 +59,7 @@ class FakeWebSocket:
         self.sent: list[bytes] = []
         self.incoming: asyncio.Queue[bytes | str | Exception] = asyncio.Queue()
         self.transport = self
+        self.remote_address = ("192.0.2.1", 8765)
 
     def abort(self) -> None:
         self.log.append("abort")
@@ -83,11 +87,10 @@ class Scene:
         self.log: list[str] = []
         self.connection = FakeConnection(self.log)
         self.websocket = FakeWebSocket(self.log)
-        loop = asyncio.get_running_loop()
         self.driver = Driver(
             cast("Connection", self.connection),
-            cast("WebSocket", self.websocket),
-            lambda: Now(loop.time(), 0.0),
+            WebSocketTransport(cast("WebSocket", self.websocket)),
+            AsyncioRuntime(LOGGER),
             lambda event: self.log.append(type(event).__name__),
             lambda: self.log.append("wait"),
         )
@@ -197,7 +200,7 @@ async def test_a_deadline_is_polled_for_also_where_it_is_earlier_than_the_last_o
     scene.driver.wake()
     await scene.turns()
     assert scene.take() == ["wait", "wait"]
-    assert scene.driver._timer is None
+    assert scene.driver._alarm is None
 
 
 @scene
@@ -208,7 +211,7 @@ async def test_a_later_deadline_leaves_the_timer_alone(scene: Scene) -> None:
         scene.connection.deadlines.append(loop.time() + seconds)
         scene.driver.wake()
         await scene.turns()
-        timers.append(scene.driver._timer)
+        timers.append(cast("asyncio.TimerHandle | None", scene.driver._alarm))
     first, second, third = timers
     assert first is second
     assert first is not third

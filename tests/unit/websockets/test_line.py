@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ratatoskr_websockets.line import readable
+from ratatoskr_asyncio import readable
 
 
 @pytest.mark.parametrize(

@@ -1,32 +1,21 @@
-"""A line: one WebSocket with its Connection, from the first byte to the last. What connect and serve work with."""
+"""A line: one transport with its Connection, from the first byte to the last. What clients and servers work with."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable
+from typing import TypeAlias
 
-from websockets.asyncio.connection import Connection as WebSocket
+from ratatoskr.connection import Connection
+from ratatoskr.errors import Failure, FaultClass
+from ratatoskr.events import Closed, ConnectionRequested, Event, GoingAway, Opened, SessionEnded, Stalled
+from ratatoskr.lines.driver import Driver
+from ratatoskr.lines.failed import reference_text
+from ratatoskr.lines.runtime import Runtime, Transport
+from ratatoskr.service import Calls, Footing, Level, Note
+from ratatoskr.service.broadcast import Broadcast
+from ratatoskr.session import ResumableSession
 
-from ratatoskr import (
-    Closed,
-    Connection,
-    ConnectionRequested,
-    Event,
-    Failure,
-    FaultClass,
-    GoingAway,
-    Opened,
-    ResumableSession,
-    SessionEnded,
-    Stalled,
-)
-from ratatoskr.service import Calls, Footing
-from ratatoskr_websockets.driver import Driver
-from ratatoskr_websockets.errors import reference_text
-from ratatoskr_websockets.host import LOGGER, AsyncioHost
-
-Milestone = ConnectionRequested | Opened | Closed
+Milestone: TypeAlias = ConnectionRequested | Opened | Closed
 
 
 class Line:
@@ -35,21 +24,24 @@ class Line:
     def __init__(
         self,
         connection: Connection,
-        websocket: WebSocket,
-        host: AsyncioHost,
+        transport: Transport,
+        runtime: Runtime,
         on_milestone: Callable[[Milestone], None],
     ) -> None:
-        self.connection = connection
-        self.address = readable(websocket.remote_address)
+        self.connection: Connection = connection
+        self.address: str = transport.address
+        """Where the other end is, for people."""
         self.closed: Closed | None = None
         """How it ended; None while it has not."""
-        self.going_away = False
+        self.going_away: bool = False
         """Whether the other end takes no new requests."""
-        self._driver = Driver(connection, websocket, host.now, self._on_event, self._on_wait)
-        self._on_milestone = on_milestone
-        self.opened = False
+        self.opened: bool = False
         """Whether it ever was open."""
-        self._over = asyncio.Event()
+        self._runtime = runtime
+        self._driver = Driver(connection, transport, runtime, self._on_event, self._on_wait)
+        self._on_milestone = on_milestone
+        self._over = False
+        self._end = Broadcast(runtime)
         self._calls: Calls | None = None
         self._footing: Footing | None = None
 
@@ -72,7 +64,8 @@ class Line:
         try:
             await self._driver.run()
         finally:
-            self._over.set()
+            self._over = True
+            self._end.fire()
 
     def accept(self, session: ResumableSession | None) -> Connection | None:
         """Let the client in, to go on with that session if it may. Returns the connection that it was on until now."""
@@ -92,7 +85,8 @@ class Line:
 
     async def wait_closed(self) -> Closed:
         """Wait until it has ended and the transport with it."""
-        await self._over.wait()
+        while not self._over:
+            await self._end.wait()
         assert self.closed is not None
         return self.closed
 
@@ -101,25 +95,26 @@ class Line:
             self._calls.begin()
 
     def _on_event(self, event: Event) -> None:
-        self._note(event)
+        self._take_note(event)
         if isinstance(event, ConnectionRequested | Opened | Closed):
             self._on_milestone(event)
         if self._footing is not None:
             self._footing.handle(self.connection, event)
 
-    def _note(self, event: Event) -> None:
+    def _take_note(self, event: Event) -> None:
         match event:
             case Opened(peer):
                 self.opened = True
                 what = "resumed" if event.resumed else "opened"
-                LOGGER.info("%s: %s (%s) at %s", what, peer.subject, peer.role.name, self.address)
+                self._log(Level.INFO, what, f"{peer.subject} ({peer.role.name}) at {self.address}")
             case Stalled(seconds):
-                LOGGER.warning("stalled: the event loop was blocked for %.1f s; %s had to wait", seconds, self.address)
+                text = f"the event loop was blocked for {seconds:.1f} s; {self.address} had to wait"
+                self._log(Level.WARNING, "stalled", text)
             case SessionEnded(_, fault):
-                LOGGER.warning("the session with %s ended: %s", self.address, fault.meaning)
+                self._log(Level.WARNING, "session ended", f"{self.address}: {fault.meaning}")
             case GoingAway(reason):
                 self.going_away = True
-                LOGGER.info("going away: %s: %r", self.address, reason)
+                self._log(Level.INFO, "going away", f"{self.address}: {reason!r}")
             case Closed():
                 self.closed = event
                 self._log_end(event)
@@ -131,21 +126,20 @@ class Line:
         who = f"{peer.subject} ({peer.role.name}) at {self.address}" if peer is not None else self.address
         fault = closed.fault
         if closed.reference:
-            LOGGER.warning(
-                "refused (ref %s): %s: [%s] %s", reference_text(closed.reference), who, closed.rule, closed.detail
+            self._runtime.log(
+                Note(
+                    Level.WARNING,
+                    "refused",
+                    f"{who}: [{closed.rule}] {closed.detail}",
+                    reference_text(closed.reference),
+                )
             )
         elif closed.failure is not None:
-            LOGGER.warning("rejected: %s: %s", who, closed.failure)
+            self._log(Level.WARNING, "rejected", f"{who}: {closed.failure}")
         else:
-            level = logging.WARNING if fault.cls is FaultClass.SESSION else logging.INFO
+            level = Level.WARNING if fault.cls is FaultClass.SESSION else Level.INFO
             what = "closed" if self.opened else "ended before it was open"
-            LOGGER.log(level, "%s: %s: %s [%s] %s", what, who, fault.name, closed.rule, closed.detail)
+            self._log(level, what, f"{who}: {fault.name} [{closed.rule}] {closed.detail}")
 
-
-def readable(address: object) -> str:
-    """A socket's address for people."""
-    match address:
-        case (str() as host, int() as port, *_):
-            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        case _:
-            return str(address or "a local socket")
+    def _log(self, level: Level, event: str, text: str) -> None:
+        self._runtime.log(Note(level, event, text))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ratatoskr import Closed, VerifiedPeer
+from ratatoskr.events import Closed
+from ratatoskr.identity import VerifiedPeer
+from ratatoskr.lines.line import Line
 from ratatoskr.service import Caller, Calls
-from ratatoskr_websockets.line import Line
 
 
 class Peer(Caller):
@@ -16,7 +17,7 @@ class Peer(Caller):
         self._calls = calls
 
     def __repr__(self) -> str:
-        return f"<Peer {self.peer.subject} at {self.address}, {self._line.connection.state.name}>"
+        return f"<{type(self).__name__} {self.peer.subject} at {self.address}, {self._line.connection.state.name}>"
 
     @property
     def peer(self) -> VerifiedPeer:
@@ -30,7 +31,7 @@ class Peer(Caller):
 
     @property
     def address(self) -> str:
-        """Where the other end is, for people: host and port."""
+        """Where the other end is, for people."""
         return self._line.address
 
     @property
@@ -41,12 +42,12 @@ class Peer(Caller):
     @property
     def connected(self) -> bool:
         """Whether there is a line to the other end now."""
-        return self.closed is None
+        return self._line.closed is None
 
     @property
     def takes_requests(self) -> bool:
         """Whether a call that is made now may still be sent. On a peer that takes none, every call fails at once."""
-        return self._line.connection.takes_requests
+        return self._calls.takes_requests
 
     @property
     def going_away(self) -> bool:

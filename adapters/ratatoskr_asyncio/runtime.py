@@ -1,4 +1,4 @@
-"""The host: what the core and the service are not allowed to have, on asyncio."""
+"""The runtime: what the core and the service are not allowed to have, on asyncio."""
 
 from __future__ import annotations
 
@@ -10,32 +10,22 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from websockets.typing import Subprotocol
-
 from ratatoskr import Now
 from ratatoskr.service import Level, Note
 
 T = TypeVar("T")
 
-LOGGER = logging.getLogger("ratatoskr.websockets")
-"""Who connected, who was refused and why, how it ended. Never payloads, never secrets."""
-HTTP_LOGGER = logging.getLogger("ratatoskr.websockets.http")
-"""What the WebSocket library has to say; only its warnings, unless somebody asks for more."""
-HTTP_LOGGER.setLevel(logging.WARNING)
-SUBPROTOCOL = Subprotocol("ratatoskr.v1")
-"""The WebSocket subprotocol that both ends insist on."""
-
 _LEVELS = {Level.INFO: logging.INFO, Level.WARNING: logging.WARNING, Level.ERROR: logging.ERROR}
 
 
-class AsyncioHost:
+class AsyncioRuntime:
     """Both clocks, randomness, tasks, threads and a log. Deadlines live on the clock of the running loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, logger: logging.Logger) -> None:
         self._loop = asyncio.get_running_loop()
         self._mono = self._loop.time
-        self.tasks: set[asyncio.Task[None]] = set()
-        """What was spawned and has not ended."""
+        self._logger = logger
+        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself holds tasks only weakly
 
     def now(self) -> Now:
         """Both clocks."""
@@ -53,8 +43,16 @@ class AsyncioHost:
         """Something to wait for."""
         return asyncio.Event()
 
+    def defer(self, callback: Callable[[], None], /) -> None:
+        """Call it in the next turn of the loop."""
+        self._loop.call_soon(callback)
+
+    def alarm(self, at: float, callback: Callable[[], None], /) -> asyncio.TimerHandle:
+        """Call it at that time."""
+        return self._loop.call_at(at, callback)
+
     def spawn(self, coroutine: Coroutine[Any, Any, None], done: Callable[[], None], /) -> asyncio.Task[None]:
-        """Run a handler: from Python 3.12 on at once, and without a turn of the loop where it waits for nothing."""
+        """Run a coroutine: from Python 3.12 on at once, and without a turn of the loop where it waits for nothing."""
         if sys.version_info >= (3, 12):
             task = asyncio.Task(coroutine, loop=self._loop, eager_start=True)
         else:
@@ -62,10 +60,10 @@ class AsyncioHost:
         if task.done():
             done()
             return task
-        self.tasks.add(task)
+        self._tasks.add(task)
 
         def ended(task: asyncio.Task[None]) -> None:
-            self.tasks.discard(task)
+            self._tasks.discard(task)
             done()
 
         task.add_done_callback(ended)
@@ -78,4 +76,4 @@ class AsyncioHost:
     def log(self, note: Note, /) -> None:
         """What the service has to tell the operator."""
         reference = f" (ref {note.reference})" if note.reference else ""
-        LOGGER.log(_LEVELS[note.level], "%s%s: %s", note.event, reference, note.text, exc_info=note.error)
+        self._logger.log(_LEVELS[note.level], "%s%s: %s", note.event, reference, note.text, exc_info=note.error)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ratatoskr import Closed, Failure, Fault, RatatoskrError
+from ratatoskr.errors import Failure, Fault, RatatoskrError
+from ratatoskr.events import Closed
 
 
 class ConnectFailed(RatatoskrError):
