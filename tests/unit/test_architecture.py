@@ -54,7 +54,7 @@ DEPENDENCIES = frozenset({"cryptography", "google"})
 TEST_TOOLS = {"ratatoskr.testing.plugin": {"pytest"}, "ratatoskr.testing.strategies": {"hypothesis"}}
 IMPURE_CALLS = re.compile(r"(.*\.)?(date|datetime)\.(now|today|utcnow)|.*\.generate(_key)?|open|input|print")
 """Functions that read a clock, make randomness or touch a file, as they are written."""
-PUBLIC = frozenset({"ratatoskr", "ratatoskr.service", "ratatoskr.testing", "ratatoskr.v1"})
+PUBLIC = frozenset({"ratatoskr", "ratatoskr.lines", "ratatoskr.service", "ratatoskr.testing", "ratatoskr.v1"})
 """What an adapter may import of the core."""
 
 

@@ -57,7 +57,7 @@ async def drops(server: Server) -> None:
 async def stops_handlers(server: Server) -> None:
     closing = asyncio.ensure_future(server.close())
     await asyncio.sleep(0)
-    server._reception._workshop.stop()
+    server._reception.stop()
     await closing
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from typing import Any
 
 import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
@@ -180,7 +181,8 @@ async def test_a_second_cancellation_waits_for_no_close(world: World) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert peer.closed is not None
-        assert peer._line._driver._transport._websocket.transport.is_closing()
+        transport: Any = peer._line._driver._transport
+        assert transport._websocket.transport.is_closing()
 
 
 async def test_cancelling_a_connect_at_every_turn_of_the_loop(world: World) -> None:

@@ -80,7 +80,8 @@ async def test_a_call_that_is_given_up_at_every_turn_of_the_loop_leaves_nothing(
 async def test_a_request_and_its_cancel_in_one_message_begin_no_handler(world: World, kind: Any) -> None:
     """Two records, read at once: as whoever sends them again and again would like to have it."""
     async with world.serve() as server, world.connect(server) as peer:
-        websocket: Any = peer._line._driver._transport._websocket
+        transport: Any = peer._line._driver._transport
+        websocket = transport._websocket
         send, held = websocket.send, list[bytes]()
 
         async def hold_two(data: bytes) -> None:
