@@ -125,7 +125,7 @@ class Desk:
         certificate: Certificate = OWN,
     ) -> None:
         self.clock = clock or Clock()
-        self.host = Hands(self.clock, eager=eager, name="hands")
+        self.host = Hands(self.clock, eager=eager)
         self.store: OutboxStore = store or MemoryOutboxStore()
         self.outbox = Outbox(self.store, self.host, kinds=KINDS, policy=policy)
         self.wire = Wire(self)

@@ -84,7 +84,7 @@ class Strand:
 class Hands(World):
     """A host with tasks. ``eager``: a task takes its first step where it is spawned, as asyncio can from 3.12 on."""
 
-    def __init__(self, clock: Clock, *, eager: bool, name: str) -> None:
+    def __init__(self, clock: Clock, *, eager: bool, name: str = "hands") -> None:
         super().__init__(name, clock)
         self.eager = eager
         self.strands: list[Strand] = []

@@ -56,13 +56,15 @@ def test_what_is_open_completes_where_it_was_asked_and_the_rest_goes_elsewhere(w
     world.run(1.0)
     assert world.line is not line
     assert work.begun == ["old", "new"]
-    assert line.client.closed is None
+    before = line.client.closed
     assert [each.resumed for each in world.opened] == [False, False]
     work.gate.open = True
     world.run(1.0)
     assert [each.result.message for each in (old, new)] == [say("old"), say("new")]
-    assert line.client.closed is not None
-    assert line.client.closed.clean
+    after = line.client.closed
+    assert before is None
+    assert after is not None
+    assert after.clean
     assert (len(platform.kept), len(platform.table)) == (0, 0)
     assert world.calls.closed is None
     assert not world.calls.going_away, "not for whoever has another place to ask"

@@ -413,14 +413,16 @@ def test_giving_up_on_a_line_waits_for_the_end_of_that(work: Work) -> None:
     world.run(1.0)
     world.calls.give_up(Closed(Fault.ABANDONED, "test", "enough"))
     world.run(1.0)
-    assert world.calls.closed is None
+    before = world.calls.closed
     work.gate.open = True
     world.run(1.0)
     assert strand.result.message == say("x")
     world.line.client.close()
     world.run(1.0)
-    assert world.calls.closed is not None
-    assert world.calls.closed.clean
+    after = world.calls.closed
+    assert before is None
+    assert after is not None
+    assert after.clean
     assert world.ended == 1
 
 
