@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from itertools import count
 from math import inf
 from typing import Any, Self, TypeAlias, TypeVar, Unpack
 
@@ -88,10 +89,10 @@ def local_client(
 
     ``role``, ``subject`` and ``tenant`` are who asks: a device named ``device-1``, unless told otherwise. With
     ``enrolled=False`` it is a provider who certified itself. ``answers``: handlers of the client, for what the server
-    asks back. ``store``: what keeps the outcomes of requests that run at most once; give the same to two clients, one
-    after the other, to restart one. ``kinds``: kinds beside the standard ones and those of the routers. ``limits``:
-    of both ends. ``clock``: virtual time, its own by default. ``retry``: of both ends; every failure is told at once by
-    default.
+    asks back. ``store``: what keeps the outcomes of requests that run at most once; give the same, and the same
+    ``clock``, to two clients, which are two processes then, or one that was restarted. ``kinds``: kinds beside the
+    standard ones and those of the routers. ``limits``: of both ends. ``clock``: virtual time, its own by default.
+    ``retry``: of both ends; every failure is told at once by default.
 
     ``raise_errors``: an exception that no handler should raise comes out of the call, with its traceback, and an answer
     that no handler should give comes out as LocalProtocolError. Otherwise the caller gets what a peer would: INTERNAL,
@@ -286,13 +287,16 @@ def _wakes_by_itself() -> None:
     """A Pair polls both ends whenever it runs."""
 
 
+_HOSTS = count()
+
+
 class _Host:
     """The world of a test: virtual time, repeatable entropy, no threads."""
 
     def __init__(self, clock: Clock, tasks: Tasks) -> None:
         self._clock = clock
         self.tasks: Tasks = tasks
-        self._entropy = seeded("local_client host")
+        self._entropy = seeded(f"local_client host {next(_HOSTS)}")
         self._sleepers: list[tuple[float, Signal]] = []
         self.spawn = tasks.spawn
         self.notes: list[Note] = []
@@ -302,7 +306,7 @@ class _Host:
         return self._clock.now
 
     def entropy(self, size: int, /) -> bytes:
-        """The same in every run."""
+        """The same in every run, and another for each client: two of them are two processes on a store."""
         return self._entropy(size)
 
     async def sleep(self, seconds: float, /) -> None:

@@ -9,9 +9,9 @@ import pytest
 from ratatoskr.errors import CallFailed, Disposition, Failure
 from ratatoskr.service import NotExecuted
 from ratatoskr.service.once import CONFLICT, NOT_RECOVERED, OUTCOME_UNKNOWN, RUNNING_ELSEWHERE
-from tests.unit.service.bench import NOBODY_KNOWS, NOTHING_DONE, REFUSED, Bench
+from tests.unit.service.bench import NOBODY_KNOWS, NOTHING_DONE, POLICY, REFUSED, Bench
 from tests.unit.service.deaths import Bank, awake, died, last, successor
-from tests.unit.service.support import REDEEM, Gate, ask, request, run, say
+from tests.unit.service.support import REDEEM, Gate, ask, failing, request, run, say
 
 
 @pytest.fixture
@@ -152,6 +152,20 @@ def test_a_doubt_of_the_handler_s_own_is_recovered_too(bank: Bank, error: Except
     assert successor(bench, bank.recover).redeem() == (say("found"), False), "by any process, at once"
     assert bench.redeem() == (say("found"), True)
     assert bench.executed == ["10"]
+
+
+def test_a_doubt_is_told_though_the_store_fails(bank: Bank) -> None:
+    """The claim dies when its lease is over."""
+    bench = Bench(recover=bank.recover)
+    bench.then = lambda: NOBODY_KNOWS
+    bench.store.before["renew"] = failing(OSError("disk"))
+    assert bench.redeem() == (NOBODY_KNOWS.failure, False)
+    assert bench.world.logged == ["store.outcome"]
+    heir = successor(bench, bank.recover)
+    assert heir.redeem() == (RUNNING_ELSEWHERE, False)
+    heir.world.clock.advance(POLICY.lease)
+    bank.answers = lambda: say("found")
+    assert heir.redeem() == (say("found"), False)
 
 
 def test_without_recovery_a_doubt_stays_one() -> None:
