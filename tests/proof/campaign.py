@@ -1,4 +1,4 @@
-"""A campaign: a bank and two clients, which are killed until enough kills have hit a payment. Then all is judged.
+"""A campaign: a bank and its clients, which are killed until enough kills have hit a payment. Then all is judged.
 
 Each process is started with the point where it is to die, or is killed from outside when a random number of bytes has
 passed; then it is started again. Meanwhile the lines between them have weather. What all of them leave behind is judged

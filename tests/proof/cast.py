@@ -1,4 +1,4 @@
-"""The cast of a campaign: who lives, who dies, who comes back. A bank and two clients, with the proxy between them."""
+"""The cast of a campaign: who lives, who dies, who comes back. A bank and its clients, with the proxy between them."""
 
 from __future__ import annotations
 

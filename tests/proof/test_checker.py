@@ -212,6 +212,12 @@ def test_in_flight_from_the_request_to_the_written_end(death: Death, invocations
     assert run(*invocations, deaths=(death,)).in_flight(death)
 
 
+def test_what_another_client_asked_for_is_no_matter_of_the_one_that_dies() -> None:
+    others = replace(MINE, who="redial"), replace(MINE, life=2)
+    found = run(asked(FIRST, 1), deaths=others)
+    assert [found.in_flight(each) for each in others] == [False, False]
+
+
 def test_what_a_dead_client_asked_for_is_in_flight_only_where_the_server_is_at_it() -> None:
     earlier = replace(MINE, at=2)
     found = run(asked(FIRST, 1), deaths=(earlier, ANY, HELD))

@@ -157,6 +157,21 @@ def test_a_stalled_way_passes_nothing_until_it_is_released() -> None:
     run(test)
 
 
+def test_a_stalled_way_passes_no_end_either() -> None:
+    async def test(ends: Ends) -> None:
+        client, server = await ends.pair()
+        ends.proxy.up.stall()
+        client.writer.write_eof()
+        for _ in range(10):
+            server.say(b"free")
+            await client.hear(b"free")
+        assert not server.reader.at_eof()
+        ends.proxy.up.release()
+        assert await server.reader.read() == b""
+
+    run(test)
+
+
 def test_a_new_connection_gets_the_current_settings() -> None:
     async def test(ends: Ends) -> None:
         ends.proxy.down.stall()
