@@ -12,6 +12,8 @@ from ratatoskr.admission import (
     SERVER_AUTH,
     ConnectionRequest,
     ConnectionResponse,
+    Resume,
+    Resumed,
     ServerHello,
     announced,
     transcript_bytes,
@@ -85,6 +87,9 @@ class HostilePeer:
 
     ``identity``: who it proves to be. ``rewrite_body``: what becomes of its B2 or B3 before it is signed.
     ``rewrite_signed``: of what is signed. ``rewrite_answer``: of the plaintext of its CONNECTION_RESPONSE.
+
+    ``kept``: how many seconds it keeps a session without a line. ``claim``, ``grant``: which session it goes on with,
+    as a client or as a server, by the transcript hash that the proof covers.
     """
 
     def __init__(
@@ -98,6 +103,9 @@ class HostilePeer:
         rewrite_body: Rewrite = same,
         rewrite_signed: Rewrite = same,
         rewrite_answer: Rewrite = same,
+        kept: float = 0.0,
+        claim: Callable[[bytes], Resume] | None = None,
+        grant: Callable[[bytes], Resumed] | None = None,
     ) -> None:
         self.victim = make_victim(victim, suite=suite) if isinstance(victim, str) else victim
         self.is_client = not self.victim.is_client
@@ -108,6 +116,8 @@ class HostilePeer:
         self.rewrite_body = rewrite_body
         self.rewrite_signed = rewrite_signed
         self.rewrite_answer = rewrite_answer
+        self.kept = kept
+        self.claim, self.grant = claim, grant
         self.direction = Direction.FROM_CLIENT if self.is_client else Direction.FROM_SERVER
         keys = self.identity.keys.exchange
         self.client_handshake = ClientHandshake(
@@ -115,11 +125,16 @@ class HostilePeer:
         )
         self.server_handshake = ServerHandshake(static=keys, suites=(suite,), entropy=AUTHORITY.entropy)
         self.established: Established
+        self.asked: ConnectionRequest
+        """What a client asked of it."""
         self.serializer: MessageSerializer
         self.questions: MessageSerializer
         self.leaves: dict[int, bytes] = {}
         """Of the victim's messages, by number, as they were heard."""
         self.session_id = b""
+        self.heard_seal = 0
+        """The last of the victim's messages that is under a seal."""
+        self._unread: list[tuple[RecordType, bytes, bytes]] = []
         self._reader = RecordReader()
 
     # The handshake
@@ -132,8 +147,7 @@ class HostilePeer:
             assert self.victim.seen(ConnectionRequested), self.victim.events
             self.victim.connection.accept()
             self.victim.drain()
-            response = self.records()[0]
-            ConnectionResponse.decode(self.established.receive.open(*response))
+            self.accepted()
         else:
             self.challenge()
             self.answer()
@@ -152,18 +166,27 @@ class HostilePeer:
         handshake = self.client_handshake
         (record,) = self.records()
         handshake.read_m2(record[2])
-        body = self.rewrite_body(
-            ConnectionRequest(self.chain, (self.suite.id,), (1,), b"token", announced(self.limits)).encode(
-                AUTHORITY.entropy(16), 1_700_000_000_000
+
+        def signed(h: bytes) -> bytes:
+            resume = self.claim(h) if self.claim is not None else None
+            request = ConnectionRequest(
+                self.chain, (self.suite.id,), (1,), b"token", announced(self.limits), self.kept, resume
             )
-        )
-        m3 = handshake.m3(lambda h: body + self._sign(DEVICE_AUTH, h, body))
+            body = self.rewrite_body(request.encode(AUTHORITY.entropy(16), 1_700_000_000_000))
+            return body + self._sign(DEVICE_AUTH, h, body)
+
+        m3 = handshake.m3(signed)
         self.established = handshake.establish()
         return encode_record(RecordType.M3, m3)
 
     def request(self, chunks: Iterable[int] = ()) -> None:
         """As a client: m2 and m3."""
         self.victim.feed(self.m3(), chunks)
+
+    def accepted(self) -> ConnectionResponse:
+        """As a client: read the server's answer."""
+        response, *self._unread = self.records()
+        return ConnectionResponse.decode(self.established.receive.open(*response))
 
     def m2(self) -> bytes:
         """As a server: read m1; the record of m2."""
@@ -183,9 +206,11 @@ class HostilePeer:
         """As a server: read m3; the record of CONNECTION_RESPONSE."""
         handshake = self.server_handshake
         (record,) = self.records()
-        handshake.read_m3(record[2])
+        self.asked = ConnectionRequest.decode(handshake.read_m3(record[2]).body)
         self.established = handshake.establish()
-        plaintext = self.rewrite_answer(ConnectionResponse(announced(self.limits), 3600.0, None).encode())
+        resumed = self.grant(self.established.h) if self.grant is not None else None
+        answer = ConnectionResponse(announced(self.limits), 3600.0, None, self.kept, resumed)
+        plaintext = self.rewrite_answer(answer.encode())
         return self.established.send.protect(RecordType.RESPONSE, plaintext)
 
     def answer(self, chunks: Iterable[int] = ()) -> None:
@@ -200,6 +225,12 @@ class HostilePeer:
         self.victim_identity = SERVER if self.is_client else DEVICE
         self.serializer = self.make_serializer()
         self.questions = self.make_serializer(direction=self.direction.other, peer_kid=self.identity.kid)
+
+    def take_over(self, old: HostilePeer) -> None:
+        """Go on with a session of another line, behind all that was said there."""
+        self.session_id, self.victim_identity = old.session_id, old.victim_identity
+        self.questions, self.leaves, self.heard_seal = old.questions, old.leaves, old.heard_seal
+        self.serializer = old.serializer
 
     # The session
 
@@ -216,7 +247,7 @@ class HostilePeer:
     def records(self) -> list[tuple[RecordType, bytes, bytes]]:
         """The victim's records since the last call, as they are."""
         self._reader.feed(self.victim.written())
-        found = []
+        found, self._unread = self._unread, []
         while (record := self._reader.next(lambda _: MAX_RECORD_BYTES)) is not None:
             found.append(record)
         return found
@@ -228,6 +259,8 @@ class HostilePeer:
             for envelope in each.envelopes:
                 leaf = self.questions.append(envelope)
                 self.leaves[self.questions.number] = leaf
+            if each.HasField("seal"):
+                self.heard_seal = self.questions.number
         return flights
 
     def heard(self) -> int:

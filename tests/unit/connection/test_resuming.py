@@ -16,6 +16,7 @@ from ratatoskr.events import (
     RequestReceived,
     ResponseReceived,
     SessionEnded,
+    SpanSealed,
     Wait,
 )
 from ratatoskr.messages.standard import MARKETPLACE_SEARCH, PAYMENT_AUTHORIZE
@@ -66,6 +67,22 @@ def test_an_answer_that_never_arrived_is_sent_again_byte_for_byte() -> None:
     answer = both.client.take(ResponseReceived)
     assert answer.id is id
     assert answer.received.envelope == sent
+
+
+def test_a_seal_that_was_lost_or_due_comes_at_once() -> None:
+    """Over what the peer has received before."""
+    both = make_pair()
+    id = both.client.connection.request(MARKETPLACE_SEARCH, LAMP)
+    both.run()
+    both.server.connection.respond(both.server.take(RequestReceived).id, FOUND)
+    both.run()
+    answer = both.client.take(ResponseReceived)
+    assert answer.id is id
+    assert not answer.evidence.sealed
+    lose(both)
+    resume(both)
+    assert answer.evidence.receipt() is not None
+    assert both.client.take(SpanSealed).messages == both.server.take(SpanSealed).messages == 1
 
 
 def test_requests_made_without_a_line_wait_for_the_next_one_or_for_their_time() -> None:
