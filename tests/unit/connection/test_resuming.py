@@ -69,8 +69,8 @@ def test_an_answer_that_never_arrived_is_sent_again_byte_for_byte() -> None:
     assert answer.received.envelope == sent
 
 
-def test_a_seal_that_was_lost_or_due_comes_at_once() -> None:
-    """Over what the peer has received before."""
+@pytest.mark.parametrize("lost", [True, False], ids=["lost", "due"])
+def test_a_seal_over_what_has_come_follows_at_once(lost: bool) -> None:
     both = make_pair()
     id = both.client.connection.request(MARKETPLACE_SEARCH, LAMP)
     both.run()
@@ -78,6 +78,8 @@ def test_a_seal_that_was_lost_or_due_comes_at_once() -> None:
     both.run()
     answer = both.client.take(ResponseReceived)
     assert answer.id is id
+    both.client.link.lost = both.server.link.lost = lost
+    both.run(1.0 if lost else 0.1)
     assert not answer.evidence.sealed
     lose(both)
     resume(both)
