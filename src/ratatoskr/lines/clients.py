@@ -173,7 +173,7 @@ class LastingClient:
         except ConnectFailed as error:
             self._failed = error
             self._dialers.rotate(-1)
-            return Attempt(error.fault, str(error))
+            return Attempt(error.fault, str(error), advice=error.retry_delay)
         self._drive(line)
         await self.calls.vacancy()
         if not line.going_away:
@@ -183,9 +183,8 @@ class LastingClient:
             self._dialers.rotate(-1)
         if closed is None:
             return Attempt(Fault.GOING_AWAY, f"{dialer.url} takes no new requests", going_away=True)
-        advice = closed.failure.retry_delay if closed.failure is not None else None
-        self._failed = ConnectFailed.of(closed)
-        return Attempt(closed.fault, f"{dialer.url}: {self._failed}", line.going_away, advice)
+        self._failed = failed = ConnectFailed.of(closed)
+        return Attempt(closed.fault, f"{dialer.url}: {failed}", line.going_away, failed.retry_delay)
 
     def _drive(self, line: Line) -> None:
         def ended() -> None:

@@ -11,15 +11,25 @@ class ConnectFailed(RatatoskrError):
 
     ``fault`` is the row of the table of faults: ``fault.may_reconnect`` says whether trying again by itself can help.
     ``reference`` is the number under which the server logged its refusal, 0 for none. ``failure`` is what the
-    server's application said, None where it was not that which refused.
+    server's application said, None where it was not that which refused. ``retry_delay``: seconds after which trying
+    again makes sense, as the server says; None where it says nothing.
     """
 
-    def __init__(self, fault: Fault, detail: str, *, reference: int = 0, failure: Failure | None = None) -> None:
+    def __init__(
+        self,
+        fault: Fault,
+        detail: str,
+        *,
+        reference: int = 0,
+        failure: Failure | None = None,
+        retry_delay: float | None = None,
+    ) -> None:
         super().__init__(detail)
         self.fault = fault
         self.detail = detail
         self.reference = reference
         self.failure = failure
+        self.retry_delay = failure.retry_delay if failure is not None else retry_delay
 
     @classmethod
     def of(cls, closed: Closed) -> ConnectFailed:
