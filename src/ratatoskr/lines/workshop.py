@@ -155,9 +155,9 @@ class Workshop:
             on_end=on_end,
         )
 
-    def courier(self, outbox: Outbox | None, link: PeerLink) -> AbstractAsyncContextManager[object]:
-        """What sends the posts of an outbox over the link, while its block lasts."""
-        return nullcontext() if outbox is None else Courier(outbox, link, self.bench, self._certificate)
+    def courier(self, outbox: Outbox | None, calls: Calls) -> AbstractAsyncContextManager[object]:
+        """What sends the posts of an outbox, while its block lasts."""
+        return nullcontext() if outbox is None else Courier(outbox, calls, self.bench, self._certificate)
 
     async def __aenter__(self) -> Self:
         self._upkeep.spawn(self._keep(), _nothing)

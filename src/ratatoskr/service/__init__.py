@@ -10,7 +10,7 @@ from ratatoskr.service.directory import Directory
 from ratatoskr.service.dispatch import Job, Service
 from ratatoskr.service.footing import Footing
 from ratatoskr.service.host import Host, Level, Note, Signal, Task
-from ratatoskr.service.link import CallOptions, PeerLink
+from ratatoskr.service.link import CallOptions, CourierLink, PeerLink
 from ratatoskr.service.memory import MemoryStore
 from ratatoskr.service.once import OncePolicy, operation_digest
 from ratatoskr.service.outbox import (
@@ -59,6 +59,7 @@ __all__ = [
     "Calls",
     "Claim",
     "Courier",
+    "CourierLink",
     "Directory",
     "Entry",
     "Exchange",

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, Unpack
 
 from google.protobuf.message import Message
 
-from ratatoskr.connection import Connection
+from ratatoskr.connection import Connection, State
 from ratatoskr.errors import Failure
 from ratatoskr.events import (
     Closed,
@@ -85,6 +85,10 @@ class Calls:
         self._opened_at: float | None = None
         self.going_away: bool = False
         """Whether the peer has said that it takes no new requests."""
+        self.retention: float | None = None
+        """For how many seconds the server keeps outcomes, as it said last; None where it has said nothing."""
+        self.on_open: Callable[[], None] | None = None
+        """Called whenever a connection has been opened."""
 
     @property
     def peer(self) -> VerifiedPeer:
@@ -101,6 +105,12 @@ class Calls:
     def takes_requests(self) -> bool:
         """Whether a call that is made now may still be sent, over this connection or another one that is to come."""
         return self.closed is None and self._asker.footing.at.takes_requests
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is an open connection on which requests are made."""
+        standing = bool(self._asker.sessions) and self.waiting is None
+        return standing and self._asker.footing.connection.state is State.OPEN
 
     @property
     def waiting(self) -> ResumableSession | None:
@@ -194,6 +204,9 @@ class Calls:
             case Opened(peer):
                 self._peer = peer
                 self._opened_at = self._host.now().mono
+                self.retention = footing.connection.retention
+                if self.on_open is not None:
+                    self.on_open()
             case GoingAway():
                 self._depart(footing)
             case Closed() | SessionEnded():

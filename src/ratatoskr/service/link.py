@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol, TypedDict, TypeVar, Unpack
 
 from google.protobuf.message import Message
@@ -30,6 +31,27 @@ class CallOptions(TypedDict, total=False):
     """Names and values for the handler."""
     issued_at: float | None
     """Seconds since the epoch at which an earlier process made this same request; default now."""
+
+
+class CourierLink(Protocol):
+    """The connections to a peer, one after the other, as far as a courier needs them."""
+
+    on_open: Callable[[], None] | None
+    """Called whenever a connection has been opened."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is an open connection on which requests are made."""
+        ...
+
+    @property
+    def retention(self) -> float | None:
+        """For how many seconds the peer keeps outcomes, as it said last; None where it has said nothing."""
+        ...
+
+    async def exchange(self, kind: Kind[Req, Res], message: Req, **options: Unpack[CallOptions]) -> Exchange[Res]:
+        """Ask the peer and wait. Raises CallError."""
+        ...
 
 
 class PeerLink(Protocol):

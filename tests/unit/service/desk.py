@@ -97,6 +97,12 @@ class Wire(Link):
         assert made.reply is not None
         return made.reply
 
+    def opens(self) -> None:
+        """There is a line."""
+        self.connected = True
+        assert self.on_open is not None
+        self.on_open()
+
     @property
     def open(self) -> list[Ask]:
         """Those that wait for an answer."""

@@ -134,6 +134,9 @@ class Link:
     items: dict[RequestId, list[Message]] = field(default_factory=dict)
     asked: list[tuple[AnyKind, Message, dict[str, Any]]] = field(default_factory=list)
     replies: list[Exchange[Any] | Exception] = field(default_factory=list)
+    connected: bool = True
+    retention: float | None = None
+    on_open: Callable[[], None] | None = None
 
     def respond(self, id: RequestId, message: Message | None = None, *, replayed: bool = False) -> None:
         if message is None:

@@ -227,19 +227,6 @@ def test_an_attempt_that_is_under_way_then_still_gets_its_answer() -> None:
     assert desk.outcomes == {"a": "answer paid"}
 
 
-def test_a_link_that_is_up_again_need_not_be_waited_for() -> None:
-    desk = open_desk("a")
-    for _ in range(6):
-        desk.wire.only.fail(BUSY)
-        desk.pass_time(8.0)
-    desk.wire.only.fail(BUSY)
-    desk.settle()
-    assert desk.wire.open == []
-    desk.courier.hurry()
-    desk.settle()
-    assert desk.wire.only.text == "a"
-
-
 def test_what_another_process_posts_is_sent_after_a_while() -> None:
     desk = open_desk()
     Desk(store=desk.store, clock=desk.clock).post("a")

@@ -202,6 +202,23 @@ def test_what_expires_at_the_last_moment_is_not_sent() -> None:
     assert desk.outcomes == {"a": "REQUEST_EXPIRED NOT_PROCESSED"}
 
 
+def test_what_becomes_too_old_at_the_last_moment_is_not_sent() -> None:
+    """The server says so when the line is opened, amid a look at what is to be sent."""
+    store = Meddled("heads")
+    desk = Desk(POLICY, store)
+    desk.post("a")
+    desk.clock.advance(600.0)
+
+    async def opened() -> None:
+        desk.wire.retention = 600.0
+
+    store.then = opened
+    desk.with_courier()
+    desk.listen()
+    assert desk.wire.asks == []
+    assert desk.outcomes == {"a": "STALE NOT_PROCESSED"}
+
+
 def test_an_outcome_that_another_process_has_done_meanwhile_is_not_told() -> None:
     store = Meddled("settled")
     desk = Desk(POLICY, store)

@@ -143,7 +143,7 @@ def test_an_outcome_needs_room_too_until_it_is_forgotten() -> None:
         ({"lanes": 0}, "lanes must be from 1"),
         ({"timeout": 0.0}, "timeout must be from 0.1"),
         ({"retention": float("nan")}, "retention must be"),
-        ({"retention": 900.0}, "margin < OutboxPolicy.retention"),
+        ({"retention": 1799.0}, "margin must be at most half"),
     ],
 )
 def test_a_policy_that_cannot_work_is_misuse(options: dict[str, Any], error: str) -> None:

@@ -1,4 +1,5 @@
-"""Histories of an outbox: requests are delayed, answers are lost, both ends die at any step, time passes.
+"""Histories of an outbox: requests are delayed, answers are lost, lines come and go, both ends die at any step, time
+passes.
 
 Every post ends with one outcome, and with one that is true of the server's ledger. Nothing is executed twice. Of each
 lane, executions begin in the order of posts.
@@ -243,6 +244,18 @@ class Histories(RuleBasedStateMachine):
             attempt.end(CallError.of(BUSY))
             self.goes_on(3)
 
+    @rule()
+    def there_is_no_line(self) -> None:
+        """What is on its way stays so."""
+        self.network.connected = False
+
+    @rule(kept=st.sampled_from([1000.0, 1000.0, 600.0]))
+    def there_is_a_line(self, kept: float) -> None:
+        """The server says for how long it keeps outcomes; now and then that is less than it does."""
+        self.network.retention, self.network.connected = kept, True
+        if self.network.on_open is not None:
+            self.network.on_open()
+
     # The client
 
     def start_client(self) -> None:
@@ -349,6 +362,7 @@ class Histories(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """In the end the network works, and every post has its outcome."""
+        self.there_is_a_line(1000.0)
         self.careless = False
         self.desk.crash()
         self.start_client()

@@ -7,6 +7,7 @@ from math import inf
 import pytest
 
 from ratatoskr.errors import CallError, Disposition, Failure, Status
+from ratatoskr.limits import MAX_REQUEST_TIMEOUT
 from ratatoskr.service import Head, OutboxPolicy, Parcel, Posting
 from ratatoskr.service.once import CONFLICT, OUTCOME_UNKNOWN, RUNNING_ELSEWHERE, STORE_UNAVAILABLE
 from ratatoskr.service.outbox.policy import judge
@@ -125,6 +126,30 @@ def test_when_its_time_is_over(state: Posting, expires_at: float | None, now: fl
     assert (f"{ending.reason} {ending.disposition.name}" if ending else None) == reason
 
 
+@pytest.mark.parametrize(
+    ("said", "lasts"),
+    [
+        (None, 900.0),
+        (1e16, 900.0),
+        (1000.0, 900.0),
+        (999.0, 899.0),
+        (200.0, 100.0),
+        (199.0, 99.5),
+        (0.002, 0.001),
+        (0.0, 0.0),
+    ],
+)
+@pytest.mark.parametrize("state", [Posting.WAITING, Posting.DOUBTFUL])
+def test_a_server_that_keeps_outcomes_for_less_is_asked_for_less(
+    state: Posting, said: float | None, lasts: float
+) -> None:
+    post = parcel(state)
+    assert POLICY.ending(post, post.issued_at + lasts, said) is not None
+    assert POLICY.issued_until(post.issued_at + lasts, said) == pytest.approx(post.issued_at)
+    if lasts:
+        assert POLICY.ending(post, post.issued_at + lasts - 0.0001, said) is None
+
+
 # Turns
 
 
@@ -171,15 +196,32 @@ def test_delays_double_up_to_the_longest_and_advice_is_a_floor() -> None:
     assert turns.next_in(now) <= 1.0, "another post begins anew"
 
 
-def test_who_hurries_waits_no_longer() -> None:
+def test_who_hurries_waits_no_longer_than_the_peer_has_asked_for() -> None:
     turns = schedule()
     turns.pick(HEADS, 0.0)
-    for head in HEADS:
-        turns.postpone(head.id, 0.0, 1000.0)
+    for head, advice in zip(HEADS, (None, 100.0, None), strict=True):
+        turns.postpone(head.id, 0.0, advice)
     assert turns.pick(HEADS, 0.0) == []
     turns.hurry()
-    assert turns.pick(HEADS, 0.0) == HEADS
-    assert turns.busy == {1, 3, 4}
+    assert turns.pick(HEADS, 0.0) == [HEADS[0], HEADS[2]]
+    assert turns.next_in(0.0) == 100.0
+    assert turns.busy == {1, 4}
+
+
+def test_who_hurries_begins_anew() -> None:
+    turns = schedule()
+    for _ in range(6):
+        turns.hurry()
+        turns.pick(HEADS, 0.0)
+        turns.postpone(1, 0.0, None)
+        assert turns.next_in(0.0) <= 1.0
+
+
+def test_no_advice_is_longer_than_a_day() -> None:
+    turns = schedule()
+    turns.pick(HEADS[:1], 0.0)
+    turns.postpone(1, 0.0, 1e300)
+    assert MAX_REQUEST_TIMEOUT < turns.next_in(0.0) <= MAX_REQUEST_TIMEOUT + 1.0
 
 
 def test_nothing_is_remembered_of_what_is_gone() -> None:

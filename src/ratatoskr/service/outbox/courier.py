@@ -13,7 +13,7 @@ from ratatoskr.errors import CallError, Disposition, Failure, LocalProtocolError
 from ratatoskr.identity import Certificate
 from ratatoskr.messages import AnyKind
 from ratatoskr.service.host import Host, Level, Note, Task
-from ratatoskr.service.link import PeerLink
+from ratatoskr.service.link import CourierLink
 from ratatoskr.service.outbox.outbox import Outbox, settlement_of
 from ratatoskr.service.outbox.owner import owner_of
 from ratatoskr.service.outbox.policy import judge
@@ -28,17 +28,17 @@ _REFERENCE_BYTES = 4
 class Courier:
     """An ``async with`` block in which the outbox is sent. There is one at a time for an outbox, in all processes.
 
-    The link may be down, and come back. At the end of the block nothing more is sent, and what is on its way is waited
-    for: close the link before, which ends it. Where an exception ends the block, it is not waited for; what became of
-    it the next courier asks.
+    The connection may be lost, and another one come; in between nothing is sent, and what expires is told. At the end
+    of the block nothing more is sent, and what is on its way is waited for: close the connection before, which ends it.
+    Where an exception ends the block, it is not waited for; what became of it the next courier asks.
 
-    ``certificate``: of the identity that the link asks as. The outbox is that identity's from then on.
+    ``certificate``: of the identity that asks over the link. The outbox is that identity's from then on.
 
     The block's head raises :class:`OutboxInUse` where another courier is at work, LocalProtocolError where something
     without an outcome is in an outbox that is another identity's.
     """
 
-    def __init__(self, outbox: Outbox, link: PeerLink, host: Host, certificate: Certificate) -> None:
+    def __init__(self, outbox: Outbox, link: CourierLink, host: Host, certificate: Certificate) -> None:
         self._outbox = outbox
         self._link = link
         self._host = host
@@ -58,6 +58,7 @@ class Courier:
             raise
         if not locked:
             raise OutboxInUse("another connection sends from this outbox, here or in another process: one at a time")
+        self._link.on_open = self.hurry
         self._spawn(self._work())
         return self
 
@@ -65,6 +66,7 @@ class Courier:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stopping = True
+        self._link.on_open = None
         self._outbox.news.fire()
         try:
             if error is not None:
@@ -78,7 +80,9 @@ class Courier:
             await self._outbox.store.unlock(self._sender)
 
     def hurry(self) -> None:
-        """The link is up again: what waits for its next attempt is sent now."""
+        """There is a connection again: what waits for its next attempt is sent now, where the peer has not asked for
+        more patience. Whoever opens connections need not call this.
+        """
         self._schedule.hurry()
         self._outbox.news.fire()
 
@@ -106,13 +110,16 @@ class Courier:
             heads = await self._heads()
             if self._stopping:
                 return
-            for head in schedule.pick(heads, self._host.now().mono):
-                self._spawn(self._carry(head))
-            await news.wait(seen, min(policy.check_every, schedule.next_in(self._host.now().mono)))
+            seconds = policy.check_every
+            if self._link.connected:
+                for head in schedule.pick(heads, self._host.now().mono):
+                    self._spawn(self._carry(head))
+                seconds = min(seconds, schedule.next_in(self._host.now().mono))
+            await news.wait(seen, seconds)
 
     async def _heads(self) -> list[Head]:
         try:
-            await self._outbox.expire(self._schedule.busy)
+            await self._outbox.expire(self._schedule.busy, self._link.retention)
             return await self._outbox.store.heads()
         except Exception as error:  # noqa: BLE001 - a store may raise anything
             self._note("outbox.store", "the outbox cannot be read", error)
@@ -140,7 +147,8 @@ class Courier:
         if parcel is not None and parcel.state is Posting.SENT:
             await outbox.move(parcel, PostingInput.FOUND)
             parcel = await outbox.store.get(id)
-        if parcel is None or outbox.policy.ending(parcel, self._host.now().wall) is not None:
+        now, said = self._host.now().wall, self._link.retention
+        if parcel is None or outbox.policy.ending(parcel, now, said) is not None:
             return None
         kind, message = outbox.read(parcel)
         if message.SerializeToString(deterministic=True) != parcel.payload:  # it would conflict with itself

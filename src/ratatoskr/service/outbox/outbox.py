@@ -200,11 +200,13 @@ class Outbox:
                 f"could be executed twice: connect as {shown(bound)} until they have one, or use another outbox"
             )
 
-    async def expire(self, sending: Collection[int] | None = None) -> None:
-        """End what is too old. ``sending``: what the courier that asks is about; others end only what waits."""
+    async def expire(self, sending: Collection[int] | None = None, said: float | None = None) -> None:
+        """End what is too old. ``sending``: what the courier that asks is about; others end only what waits. ``said``:
+        for how many seconds the server says that it keeps outcomes.
+        """
         now = self._host.now().wall
-        for parcel in await self.store.overdue(now, self.policy.issued_until(now)):
-            failure = self.policy.ending(parcel, now)
+        for parcel in await self.store.overdue(now, self.policy.issued_until(now, said)):
+            failure = self.policy.ending(parcel, now, said)
             free = parcel.state is Posting.WAITING if sending is None else parcel.id not in sending
             if failure is not None and free:
                 await self.move(parcel, PostingInput.EXPIRE, settlement_of(failure))

@@ -68,9 +68,10 @@ class OutboxPolicy:
     timeout: float = 30.0
     """What one attempt may take."""
     retention: float = 7 * 24 * 3600.0
-    """For how long the server keeps outcomes: its ``Config.retention``."""
+    """For how long the server keeps outcomes, at most. Where it says that it keeps them for less, that counts."""
     margin: float = 900.0
-    """So long before the retention is over the last attempt begins: clocks differ, and attempts take time."""
+    """So long before that is over the last attempt begins: clocks differ, and attempts take time. No more than half of
+    what the server keeps them for."""
     first_delay: float = 0.5
     """The longest delay before the second attempt. It doubles with each."""
     longest_delay: float = 60.0
@@ -82,19 +83,23 @@ class OutboxPolicy:
         for name, (least, most) in _RANGES.items():
             if not least <= getattr(self, name) <= most:
                 raise LocalProtocolError(f"OutboxPolicy.{name} must be from {least:g} to {most:g}")
-        if self.margin >= self.retention:
-            raise LocalProtocolError("OutboxPolicy.margin < OutboxPolicy.retention must hold")
+        if self.margin > self.retention / 2:
+            raise LocalProtocolError("OutboxPolicy.margin must be at most half of OutboxPolicy.retention")
 
-    def issued_until(self, now: float) -> float:
-        """What was issued then or before is not sent any more at ``now``. Both in seconds since the epoch."""
-        return now - self.retention + self.margin
+    def issued_until(self, now: float, said: float | None = None) -> float:
+        """What was issued then or before is not sent any more at ``now``. Both in seconds since the epoch.
 
-    def ending(self, parcel: Parcel, now: float) -> Failure | None:
-        """What the post ends with at ``now`` because its time is over; None while it is not.
+        ``said``: for how many seconds the server says that it keeps outcomes; None where it has said nothing.
+        """
+        kept = self.retention if said is None else min(said, self.retention)
+        return now - kept + min(self.margin, kept / 2)
+
+    def ending(self, parcel: Parcel, now: float, said: float | None = None) -> Failure | None:
+        """What the post ends with at ``now`` because its time is over; None while it is not. ``said``: as above.
 
         A post that may have been executed outlives its expiry: the server tells its outcome also then.
         """
-        too_old = parcel.issued_at <= self.issued_until(now)
+        too_old = parcel.issued_at <= self.issued_until(now, said)
         if parcel.state is Posting.DOUBTFUL:
             return NEVER_KNOWN if too_old else None
         if parcel.state is not Posting.WAITING:

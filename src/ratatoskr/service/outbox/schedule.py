@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import NamedTuple
 
+from ratatoskr.limits import MAX_REQUEST_TIMEOUT
 from ratatoskr.service.outbox.policy import OutboxPolicy
 from ratatoskr.service.outbox.store import Head
 
@@ -19,6 +20,8 @@ _DOUBLINGS = 32
 
 class _Pause(NamedTuple):
     until: float
+    advised: float
+    """Not before then, where the peer is asked."""
     attempts: int
 
 
@@ -59,12 +62,12 @@ class Schedule:
         attempts = self._pauses[id].attempts if id in self._pauses else 0
         policy = self._policy
         longest = min(policy.longest_delay, policy.first_delay * 2.0 ** min(attempts, _DOUBLINGS))
-        delay = longest * (0.5 + self._random() / 2) + max(0.0, advice or 0.0)
-        self._pauses[id] = _Pause(now + delay, attempts + 1)
+        advised = now + min(max(0.0, advice or 0.0), MAX_REQUEST_TIMEOUT)
+        self._pauses[id] = _Pause(advised + longest * (0.5 + self._random() / 2), advised, attempts + 1)
 
     def hurry(self) -> None:
-        """What waits for its next attempt need not wait any longer."""
-        self._pauses.clear()
+        """What waits for its next attempt need not wait any longer than the peer has asked for, and begins anew."""
+        self._pauses = {id: _Pause(pause.advised, pause.advised, 0) for id, pause in self._pauses.items()}
 
     def next_in(self, now: float) -> float:
         """Seconds until the next post is due again; infinity where none waits for that, or no more can be sent."""
