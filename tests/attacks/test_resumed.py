@@ -58,7 +58,7 @@ def test_what_was_not_sent_again_cannot_be_acknowledged(side: str, beyond: int) 
     session = Session(side, limits=Limits(flight_messages=3))
     for _ in range(2):
         ask(session.peer)
-    outbox = session.kept.core._sender._outbox
+    outbox = session.kept.session._sender._outbox
     session.lose()
     peer = session.line(session.account(received=Position(1, outbox.chain_at(1) or b"", 0)))
     if side == SERVER_SIDE:
@@ -86,10 +86,10 @@ def test_what_comes_over_the_old_line_is_not_read_any_more() -> None:
     old = session.peer
     flight = old.record(old.make_serializer(position=old.serializer.position).pack([]))
     session.goes_on()
-    before = session.kept.core.positions()
+    before = session.kept.session.positions()
     old.victim.feed(flight)
     assert old.victim.verdict() == (Fault.SESSION_REPLACED, "session.replaced")
-    assert session.kept.core.positions() == before
+    assert session.kept.session.positions() == before
     assert session.victim.connection.state is State.OPEN
 
 

@@ -35,10 +35,10 @@ def session(request: pytest.FixtureRequest) -> Session:
 def untouched(session: Session) -> Callable[[], None]:
     """Returns a check that nothing has changed for the session since now, and that its owner may go on."""
     session.peer.hear()
-    before = (session.kept.attempt, session.kept.core.positions(), session.kept.transport)
+    before = (session.kept.attempt, session.kept.session.positions(), session.kept.transport)
 
     def check() -> None:
-        assert (session.kept.attempt, session.kept.core.positions(), session.kept.transport) == before
+        assert (session.kept.attempt, session.kept.session.positions(), session.kept.transport) == before
         session.goes_on()
         session.says(SEARCH)
         assert session.victim.connection.state is State.OPEN
@@ -208,7 +208,7 @@ def test_what_was_received_but_not_acknowledged_may_be_lacking() -> None:
     session = Session(SERVER_SIDE)
     true = session.account()
     assert true.received.number == 2
-    before = Position(1, session.kept.core._sender._outbox.chain_at(1) or b"", 0)
+    before = Position(1, session.kept.session._sender._outbox.chain_at(1) or b"", 0)
     session.lose()
     session.peer.questions = session.peer.make_serializer(
         direction=session.peer.direction.other, peer_kid=DEVICE.kid, position=before

@@ -176,7 +176,8 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def server_cannot_be_found(self) -> None:
         world = self.world
-        world.platform, world.away = None, world.platform or world.away
+        world.away = world.platform or world.away
+        world.platform = None
 
     @rule()
     def server_is_found_again(self) -> None:
