@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncGenerator
 
 from ratatoskr import MARKETPLACE_BROWSE, MARKETPLACE_SEARCH, PAYMENT_AUTHORIZE, v1
-from ratatoskr.service import Call, Router
+from ratatoskr.service import ATOMIC, Call, Router
 from ratatoskr_files import Config
 from ratatoskr_stores import SqliteStore
 from ratatoskr_websockets import serve
@@ -43,7 +43,7 @@ async def browse(message: v1.Browse, _: Call) -> AsyncGenerator[v1.OfferFound, N
         yield v1.OfferFound(offer=lamp(number, message.query), found=number, total=LAMPS)
 
 
-@router.on(PAYMENT_AUTHORIZE)
+@router.on(PAYMENT_AUTHORIZE, recover=ATOMIC)
 async def authorize(message: v1.AuthorizePayment, call: Call) -> v1.PaymentAuthorized:
     await work(0.2)
     transaction = await call.begin()  # the payment and its outcome: both or neither
