@@ -11,52 +11,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from tools import call_tables, tables
-from tools.tables import code, table
+from tools.schema import schema
 
 ROOT = Path(__file__).parents[1]
-PROTO = ROOT / "proto/ratatoskr/v1"
-
-# The schema
-
-
-def schema(file: str) -> str:
-    """The messages and enumerations of one .proto file, field by field, with its comments."""
-    parts = []
-    for name, text, rows in definitions((PROTO / file).read_text(encoding="utf-8")):
-        parts.append(f"**`{name}`**: {text}\n\n{table(('number', 'field', 'type', 'meaning'), rows)}")
-    return "\n\n".join(parts)
-
-
-def definitions(source: str) -> Iterator[tuple[str, str, list[tuple[str, str, str, str]]]]:
-    """Name, comment and rows of each message and enumeration."""
-    comment: list[str] = []
-    name, about, rows = "", "", list[tuple[str, str, str, str]]()
-    inside = ""
-    for line in map(str.strip, source.splitlines()):
-        if line.startswith("//"):
-            comment.append(line[2:].strip())
-            continue
-        text = " ".join(comment)
-        if begin := re.fullmatch(r"(?:message|enum) (\w+) \{", line):
-            name, about, rows = begin[1], text, []
-        elif begin := re.fullmatch(r"oneof (\w+) \{", line):
-            inside = f"in `{begin[1]}`: "
-        elif line == "}" and inside:
-            inside = ""
-        elif line == "}":
-            yield name, about, rows
-        elif field := re.match(r"(repeated )?([\w.]+) (\w+) = (\d+)", line):
-            rows.append((field[4], code(field[3]), f"{field[1] or ''}{field[2]}", inside + text))
-        elif value := re.match(r"(\w+) = (\d+);", line):
-            rows.append((value[2], code(value[1]), "", text))
-        elif reserved := re.match(r"reserved ([\d, ]+);", line):
-            rows.append((reserved[1], "", "reserved", text))
-        comment = []
-
 
 # Files
 
@@ -88,6 +49,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "faults": tables.faults,
     "rules": tables.rules,
     "limits": tables.limit_tables,
+    "announced": tables.announced,
     "constants": tables.constants,
     "kinds": tables.kinds,
     "dispositions": tables.dispositions,

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import get_args
 
-from ratatoskr import admission, limits
+from ratatoskr import admission, limits, v1
 from ratatoskr.channel import SUITES, RecordType, Suite, handshake
 from ratatoskr.channel import records as record_layer
 from ratatoskr.connection import machine
@@ -18,13 +18,14 @@ from ratatoskr.connection.states import DEADLINES, RECORD_INPUTS, TRANSITIONS, I
 from ratatoskr.errors import Disposition, Fault, FaultClass, Status
 from ratatoskr.events import Disconnect, Event, Transmit, Wait
 from ratatoskr.identity import certificates, claims, trust
-from ratatoskr.limits import Limits
+from ratatoskr.limits import NEGOTIATED, Limits
 from ratatoskr.messages import envelopes, nonces, receipt, validator, wire
 from ratatoskr.messages.kinds import AnyKind
 from ratatoskr.messages.rules import Rule
 from ratatoskr.messages.standard import STANDARD_KINDS
 from ratatoskr.session import sending
 from ratatoskr.timers import Timer
+from tools.diagrams import mermaid
 
 TIMER_LENGTHS = {
     Timer.HANDSHAKE: "handshake_timeout",
@@ -158,66 +159,12 @@ def transitions() -> str:
 
 
 def diagram() -> str:
-    """The way of a client and of a server from the first state to the last, with every other move beside it."""
-    ways = [_way(start) for start in _starts()]
-    together = [state for state in ways[0] if all(state in way for way in ways)]
-    client, server = ([state for state in way if state not in together] for way in ways)
-    width = 42
-
-    def main(state: State) -> Input:
-        return _onward(state)[0][0]
-
-    def aside(state: State) -> str:
-        others = [f"{i.name} ──► {after.name}" for i, after in _onward(state)[1:]]
-        return "   ".join([f"{state.name:<11}", *others]).rstrip()
-
-    lines = [f"{'client':<{width}}server", ""]
-    for left, right in zip(client, server, strict=True):
-        lines.append(f"{aside(left):<{width}}{aside(right)}".rstrip())
-        if left is not client[-1]:
-            lines.append(f"{'  │ ' + main(left).name:<{width}}  │ {main(right).name}")
-    lines.append(f"{'  │ ' + main(client[-1]).name:<{width}}  │ {main(server[-1]).name}")
-    joint = "  └" + "─" * (width // 2 - 3)
-    lines.append(f"{joint}┬{'─' * (width - len(joint) + 1)}┘")
-    for state in together:
-        lines.append(f"{' ' * (width // 2 - 2)}{state.name}")
-        if state is not together[-1]:
-            loops = [i.name for i, after in _moves(state) if after is state]
-            stays = f"     ({', '.join(loops)}: stays {state.name})" if loops else ""
-            lines.append(f"{' ' * (width // 2)}│ {main(state).name}{stays}")
-    moves = "   ".join(f"{i.name} ──► {after.name}" for i, after in _shared_moves())
-    lines += ["", f"every state between READY and CLOSING:   {moves}"]
-    return f"```text\n{chr(10).join(lines)}\n```"
+    """All of it as a picture."""
+    return mermaid(State, TRANSITIONS)
 
 
 def _moves(state: State) -> list[tuple[Input, State]]:
     return [(i, after) for (before, i), after in TRANSITIONS.items() if before is state]
-
-
-def _shared_moves() -> list[tuple[Input, State]]:
-    """The moves that all states have but the first, which lasts no time, and the last two."""
-    states = [state for state in State if state not in {State.READY, State.CLOSING, State.CLOSED}]
-    return [move for move in _moves(State.OPEN) if all(move in _moves(state) for state in states)]
-
-
-def _onward(state: State) -> list[tuple[Input, State]]:
-    """Moves to other states, the usual one first. Those that all states share only where there is no other."""
-    moves = [move for move in _moves(state) if move[1] is not state]
-    return [move for move in moves if move not in _shared_moves()] or moves
-
-
-def _starts() -> list[State]:
-    """The states that nothing leads to, the client's first."""
-    reached = {after for (before, _), after in TRANSITIONS.items() if before is not after}
-    return [state for state in State if state not in reached]
-
-
-def _way(start: State) -> list[State]:
-    """The states that come after one another where nothing goes wrong."""
-    way = [start]
-    while onward := _onward(way[-1]):
-        way.append(onward[0][1])
-    return way
 
 
 def outputs() -> str:
@@ -287,6 +234,21 @@ def limit_tables() -> str:
             groups.setdefault(group, []).append((code(name), unit, text))
     header = ("limit", "default", "meaning")
     return "\n\n".join(f"{name}:\n\n{table(header, rows)}" for name, rows in groups.items())
+
+
+def announced() -> str:
+    """What both ends announce, with the least that works."""
+    own = Limits()
+    numbers = {field.name: field.number for field in v1.SessionLimits.DESCRIPTOR.fields}
+    least = {name: limits.RANGES[name][0] for name in NEGOTIATED if name in limits.RANGES}
+    least |= {"envelope_bytes": limits.MIN_ENVELOPE_BYTES, "flight_messages": 1, "span_messages": 1}
+    most = {"envelope_bytes": "`record_bytes` less 1,024", "flight_messages": "`span_messages`", "span_messages": "256"}
+    rows = []
+    for name in NEGOTIATED:
+        default = getattr(own, name)
+        bound = most.get(name) or number(int(limits.RANGES[name][1]))
+        rows.append((numbers[name], code(name), number(default), number(int(least[name])), bound))
+    return table(("field", "limit", "default", "least that is accepted", "most that an end may be set to"), rows)
 
 
 def kinds() -> str:

@@ -30,7 +30,7 @@ MAX_SESSION_TIMEOUT = 7 * 24 * 3600.0
 MAX_REQUEST_TIMEOUT = 24 * 3600.0
 """The longest time of a call, in seconds."""
 
-_RANGES: dict[str, tuple[float, float]] = {
+RANGES: dict[str, tuple[float, float]] = {
     "record_bytes": (MIN_RECORD_BYTES, MAX_RECORD_BYTES),
     "handshake_bytes": (MIN_HANDSHAKE_BYTES, MAX_RECORD_BYTES),
     "requests_open": (1, (1 << 32) - 1),
@@ -118,7 +118,7 @@ class Limits:
         for field in fields(self):
             if not 0 < getattr(self, field.name) < inf:
                 raise LocalProtocolError(f"Limits.{field.name} must be above zero, and finite")
-        for name, (least, most) in _RANGES.items():
+        for name, (least, most) in RANGES.items():
             if not least <= getattr(self, name) <= most:
                 raise LocalProtocolError(f"Limits.{name} must be from {least} to {most}")
         if not MIN_ENVELOPE_BYTES <= self.envelope_bytes <= self.record_bytes - 1024:

@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = ROOT / "examples"
+SPEC = ROOT / "docs/spec"
 
 _FENCE = re.compile(r"^(<!-- keeps running -->\n\n)?```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _NAME = re.compile(r"(?:#|//) ([\w/]+\.\w+)\n(.*)", re.DOTALL)

@@ -12,7 +12,7 @@ from tools import docs
 
 _LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
-LANGUAGES = {"console", "protobuf", "python", "text"}
+LANGUAGES = {"console", "mermaid", "protobuf", "python", "text"}
 
 
 def anchors(page: Path) -> set[str]:
@@ -41,8 +41,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_a_broken_link_is_found() -> None:
-    text = "[a](protocol.md#faults) [b](nothing.md) [c](protocol.md#nothing) [d](../README.md) [e](#limits)"
-    assert broken(ROOT / "docs/protocol.md", text) == ["nothing.md", "protocol.md#nothing"]
+    text = "[a](faults.md#classes) [b](nothing.md) [c](faults.md#nothing) [d](../../README.md) [e](#classes)"
+    assert broken(ROOT / "docs/spec/faults.md", text) == ["nothing.md", "faults.md#nothing"]
 
 
 def test_every_page_can_be_reached_from_the_readme() -> None:

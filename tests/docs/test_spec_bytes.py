@@ -1,21 +1,19 @@
-"""docs/message-format.md against bytes that the code makes."""
+"""The layouts of the specification against bytes that the code makes."""
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from ratatoskr import CUSTOM_TYPES_FROM, SUITES, XX_AESGCM, XXHFS_AESGCM, Suite, admission, v1
+from ratatoskr import SUITES, XX_AESGCM, XXHFS_AESGCM, Suite, admission
 from ratatoskr.channel import encode_alert, encode_h1, encode_record
 from ratatoskr.testing import Authority, Pair
-from tests.docs.pages import ROOT, layout
-from tools import docs, tables
+from tests.docs.pages import SPEC, layout
 
-PAGE = ROOT / "docs/message-format.md"
-TEXT = PAGE.read_text(encoding="utf-8")
+RECORDS, HANDSHAKE = SPEC / "records.md", SPEC / "handshake.md"
 SERVER_NAME = "yggdrasil.test"
 
 
@@ -24,10 +22,10 @@ def length(cell: str, **known: int) -> int:
     return sum(known[term] if term in known else int(term) for term in cell.replace(" ", "").split("+"))
 
 
-def fields(name: str, data: bytes) -> dict[str, bytes]:
+def fields(page: Path, name: str, data: bytes) -> dict[str, bytes]:
     """The bytes cut as a table says. A field may have the length that an earlier one holds."""
     cut: dict[str, bytes] = {}
-    for field, size, value in layout(PAGE, name):
+    for field, size, value in layout(page, name):
         end = length(size, **{key: int.from_bytes(held, "big") for key, held in cut.items() if len(held) <= 3})
         key = field.strip("`")
         cut[key], data = data[:end], data[end:]
@@ -41,18 +39,18 @@ def fields(name: str, data: bytes) -> dict[str, bytes]:
 
 
 def test_a_record() -> None:
-    cut = fields("record", encode_record(0x10, b"body"))
+    cut = fields(RECORDS, "record", encode_record(0x10, b"body"))
     assert cut == {"type": b"\x10", "length": b"\x00\x00\x04", "body": b"body"}
 
 
 def test_an_alert() -> None:
-    record = fields("record", encode_alert(1, 0x01020304))
-    assert fields("alert", record["body"])["reference"] == b"\x01\x02\x03\x04"
+    record = fields(RECORDS, "record", encode_alert(1, 0x01020304))
+    assert fields(RECORDS, "alert", record["body"])["reference"] == b"\x01\x02\x03\x04"
 
 
 @pytest.mark.parametrize("suite", SUITES.values(), ids=lambda suite: suite.name)
 def test_h1(suite: Suite) -> None:
-    cut = fields("H1", encode_h1(suite.id, SERVER_NAME))
+    cut = fields(HANDSHAKE, "H1", encode_h1(suite.id, SERVER_NAME))
     assert (cut["suite"], cut["server_name"]) == (suite.id.to_bytes(2, "big"), SERVER_NAME.encode())
 
 
@@ -80,7 +78,7 @@ class Tapped:
     def records(self, name: str) -> Iterator[tuple[int, bytes]]:
         """Type and body of each record, found by the page's own table."""
         rest = self.stream[name]
-        sizes = [length(size) for _, size, _ in layout(PAGE, "record")[:2]]
+        sizes = [length(size) for _, size, _ in layout(RECORDS, "record")[:2]]
         while rest:
             kind, size = rest[0], int.from_bytes(rest[sizes[0] : sum(sizes)], "big")
             yield kind, rest[sum(sizes) : sum(sizes) + size]
@@ -89,7 +87,7 @@ class Tapped:
 
 def expected(name: str, suite: Suite, **known: int) -> int:
     """The length of a handshake message by its table."""
-    rows = [row for row in layout(PAGE, name) if suite.kem is not None or "hybrid" not in row[2]]
+    rows = [row for row in layout(HANDSHAKE, name) if suite.kem is not None or "hybrid" not in row[2]]
     return sum(length(size, **known) for _, size, _ in rows)
 
 
@@ -113,47 +111,3 @@ def test_the_handshake_has_the_lengths_of_its_tables(suite: Suite) -> None:
     ).encode(bytes([1] * 16), now.wall_ms)
     assert len(from_client[1][1]) == expected("M3", suite, B3=len(b3))
     assert (len(from_server[1][1]) - 16) % 512 == 0, "the answer is padded"
-
-
-def labels_in_code() -> set[str]:
-    """Every label that something is signed or derived under."""
-    found = set()
-    for path in (ROOT / "src").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, bytes) and b"ratatoskr-v1" in node.value:
-                found.add(node.value.rstrip(b"\0").decode())
-    return found
-
-
-def test_every_label_is_on_the_page_and_none_besides() -> None:
-    text = re.sub(r"```python.*?```", "", TEXT, flags=re.DOTALL)
-    assert set(re.findall(r'"(ratatoskr-v1[ a-z-]*)"', text)) - {"ratatoskr-v1 "} == labels_in_code() - {
-        "ratatoskr-v1 "
-    }
-    assert {'"session-id"', '"resume"'} <= set(re.findall(r'"[a-z-]+"', text))
-
-
-@pytest.mark.parametrize(
-    ("file", "messages"),
-    [
-        ("connection.proto", (v1.SessionLimits, v1.ServerHello, v1.ConnectionRequest, v1.ConnectionResponse)),
-        ("control.proto", (v1.Flight, v1.Hop, v1.Seal, v1.Control, v1.Disconnect)),
-        ("message.proto", (v1.RatatoskrRequest, v1.RatatoskrResponse, v1.Error, v1.FieldViolation)),
-        ("receipt.proto", (v1.Receipt,)),
-        ("identity.proto", (v1.IdentityCertificate, v1.CertificateBody, v1.CertificateRequestBody)),
-    ],
-)
-def test_the_schema_tables_have_every_field(file: str, messages: tuple[type, ...]) -> None:
-    found = {name: rows for name, _, rows in docs.definitions((docs.PROTO / file).read_text(encoding="utf-8"))}
-    for message in messages:
-        descriptor = message.DESCRIPTOR  # type: ignore[attr-defined]
-        listed = [(int(row[0]), row[1].strip("`")) for row in found[descriptor.name] if row[2] != "reserved"]
-        assert listed == [(field.number, field.name) for field in descriptor.fields]
-        assert all(row[3] or row[2] == "reserved" for row in found[descriptor.name])
-
-
-def test_numbers_in_the_prose_are_those_of_the_code() -> None:
-    numbers = {what: f"{value:,.0f}" for what, value, _ in tables.CONSTANTS}
-    assert f"padded to a multiple of {admission._ANSWER_MULTIPLE} bytes" in TEXT.replace("\n", " ")
-    assert f"Types from {CUSTOM_TYPES_FROM} are for custom kinds" in TEXT
-    assert numbers["certificates that a peer shows"] == "2", "the prose says: at most one issuer"
