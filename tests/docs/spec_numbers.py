@@ -13,7 +13,7 @@ from ratatoskr.identity import certificates, claims, verify
 from ratatoskr.messages import envelopes, kinds, nonces, receipt, seals, validator, wire
 from ratatoskr.service import OncePolicy
 from ratatoskr.session import incoming, outgoing, sending
-from ratatoskr_websockets import driver
+from ratatoskr_websockets import names, transport
 
 OWN = Limits()
 MILLISECONDS = 1000
@@ -127,8 +127,8 @@ BOUND: dict[str, dict[str, tuple[float, ...]]] = {
         "65,536": (sending.ITEM_BYTES,),
     },
     "transports": {
-        "65,536": (driver.MESSAGE_BYTES,),
-        "1003": (driver.UNSUPPORTED_DATA,),
+        "65,536": (names.MESSAGE_BYTES,),
+        "1003": (transport.UNSUPPORTED_DATA,),
         "1000": (Fault.CLEAN.code,),
         "20": (OWN.control_burst,),
         "10": (int(OWN.control_rate),),

@@ -29,7 +29,7 @@ class ConnectFailed(RatatoskrError):
         self.detail = detail
         self.reference = reference
         self.failure = failure
-        self.retry_delay = failure.retry_delay if failure is not None else retry_delay
+        self.retry_delay: float | None = failure.retry_delay if failure is not None else retry_delay
 
     @classmethod
     def of(cls, closed: Closed) -> ConnectFailed:
