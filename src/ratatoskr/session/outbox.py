@@ -26,7 +26,7 @@ class Outbox(Generic[T]):
     ``chain``: the chain's value before the first message.
     """
 
-    __slots__ = ("_chain", "_entries", "acked", "bytes", "sent")
+    __slots__ = ("_chain", "_entries", "acked", "bytes", "sent", "unsent")
 
     def __init__(self, chain: bytes = b"") -> None:
         self._chain = chain  # at `acked`
@@ -35,6 +35,8 @@ class Outbox(Generic[T]):
         """The highest number that the peer acknowledged."""
         self.sent: int = 0
         """The highest number that was sent over the present transport, or that the peer had before."""
+        self.unsent: int = 0
+        """Messages behind these that were sent over an older transport, and are to be sent again."""
         self.bytes: int = 0
         """Bytes of all envelopes."""
 
@@ -46,7 +48,7 @@ class Outbox(Generic[T]):
         return len(self._entries) < limits.outbox_messages and self.bytes < limits.outbox_bytes
 
     def add(self, envelope: bytes, owner: T | None, chain: bytes) -> None:
-        """The next message was sent; ``chain`` is the chain's value behind it."""
+        """The next message was sent, and none is to be sent again; ``chain`` is the chain's value behind it."""
         self.sent += 1
         self.bytes += len(envelope)
         self._entries.append((envelope, owner, chain))
@@ -74,11 +76,6 @@ class Outbox(Generic[T]):
         """The highest number that any message has."""
         return self.acked + len(self._entries)
 
-    @property
-    def unsent(self) -> int:
-        """Messages that are to be sent again."""
-        return self.last - self.sent
-
     def chain_at(self, number: int) -> bytes | None:
         """The chain's value behind that message; None for what is not held: long acknowledged, or never sent."""
         if number == self.acked:
@@ -88,6 +85,7 @@ class Outbox(Generic[T]):
 
     def rewind(self, number: int) -> None:
         """The peer has received up to ``number``, which is held: all behind it is to be sent again."""
+        self.unsent += self.sent - number
         self.sent = number
 
     def first_unsent(self) -> bytes:
@@ -97,3 +95,4 @@ class Outbox(Generic[T]):
     def sent_again(self) -> None:
         """It was."""
         self.sent += 1
+        self.unsent -= 1

@@ -229,11 +229,8 @@ class Session:
     def build(self, now: Now, controls: list[v1.Control]) -> bytes | None:
         """The next flight, numbered, chained and sealed; None when there is nothing to say."""
         draining = self._draining
-        if not self._sender.sends_again:  # controls name what was sent before, or end it
-            if draining.announced:
-                controls = [*controls, *draining.controls(self._quiet())]
-            if self._asking.has_controls:
-                controls = [*controls, *self._asking.controls(now.mono, self._sender.most_controls - len(controls))]
+        if (draining.announced or self._asking.has_controls) and not self._sender.sends_again:
+            controls = [*controls, *self._controls(now, len(controls))]
         flight = self._sender.build(
             now, controls, self._inbox.delivered, self._answering.calls.open, seal=draining.disconnect_sent
         )
@@ -242,6 +239,11 @@ class Session:
             self._charges.items_sent(self._sender.items_sent)
             self._answering.tell_writable()
         return flight
+
+    def _controls(self, now: Now, others: int) -> list[v1.Control]:
+        """What is to be said beside messages. It names what was sent before, or ends it, so the peer lacks nothing."""
+        due = self._draining.controls(self._quiet()) if self._draining.announced else []
+        return [*due, *self._asking.controls(now.mono, self._sender.most_controls - others - len(due))]
 
     # Time
 

@@ -61,7 +61,7 @@ def check_bounds(session: Session, *, ended: bool) -> None:
     assert all(call in unanswered for call in streams._blocked), "somebody waits for room in a stream that has ended"
 
     assert outbox.bytes == sum(len(envelope) for envelope, *_ in outbox._entries)
-    assert outbox.acked <= outbox.sent <= outbox.last == outbox.acked + len(outbox)
+    assert outbox.acked <= outbox.sent <= outbox.sent + outbox.unsent == outbox.last
     if outbox.last:
         assert sender._serializer.number == outbox.sent
     assert len(outbox) <= limits.outbox_messages + 2 * limits.requests_open
