@@ -81,6 +81,19 @@ def test_what_was_not_sent_again_cannot_be_acknowledged(side: str, beyond: int) 
     assert peer.victim.verdict() == ((Fault.ACK_INVALID, "flight.ack") if beyond else None)
 
 
+@pytest.mark.parametrize("side", SIDES)
+def test_what_was_not_sealed_over_the_old_line_is_due_over_this_one(side: str) -> None:
+    session = Session(side, limits=Limits(span_timeout=5.0))
+    session.says(SEARCH, sealed=False)
+    session.lose()
+    session.victim.clock.advance(20.0)
+    session.goes_on()
+    session.victim.advance(4.999)
+    assert session.victim.closed is None
+    session.victim.advance(0.001)
+    assert session.victim.verdict() == (Fault.SEAL_OVERDUE, "span.time")
+
+
 def test_what_comes_over_the_old_line_is_not_read_any_more() -> None:
     session = Session(SERVER_SIDE)
     old = session.peer
