@@ -113,6 +113,14 @@ def test_a_session_id_of_nobody_begins_anew(session: Session) -> None:
     still()
 
 
+def test_a_session_that_has_ended_is_as_none() -> None:
+    session = Session(SERVER_SIDE)
+    account = session.account()
+    session.lose()
+    session.kept.abandon()
+    begins_anew(session.comes(account), session)
+
+
 def test_a_server_of_other_keys_goes_on_with_no_session(session: Session) -> None:
     """What was sealed between two keys goes on between these two."""
     other = AUTHORITY.server("yggdrasil.test")

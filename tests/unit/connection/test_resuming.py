@@ -139,6 +139,14 @@ def test_a_session_ends_when_nobody_comes_in_time(seconds: float) -> None:
         assert both.client.take(ResponseReceived).id is id
 
 
+def test_the_time_of_a_session_begins_anew_with_each_loss() -> None:
+    both = make_pair()
+    for _ in range(3):
+        lose(both)
+        both.run(KEPT - 1.0)
+        resume(both)
+
+
 def test_failed_attempts_do_not_prolong_a_session() -> None:
     both = make_pair()
     lose(both)
@@ -261,3 +269,18 @@ def test_draining_goes_on_over_the_next_line() -> None:
 def test_the_secret_is_not_shown() -> None:
     session = session_of(make_pair().client)
     assert repr(session) == "<ResumableSession with yggdrasil.test, on a connection>"
+
+
+def test_who_has_said_its_last_word_does_not_come_again() -> None:
+    """All calls of the client's are answered then."""
+    both = make_pair()
+    both.server.link.stalled = True
+    both.server.connection.close()
+    both.run()
+    both.server.link.stalled = False
+    both.client.link.lost = True
+    both.run()
+    assert session_of(both.client).core.said_disconnect
+    lose(both)
+    assert both.client.connection.session is None
+    session_of(both.server)

@@ -283,3 +283,37 @@ def test_a_line_that_is_lost_again_and_again_is_no_flood() -> None:
     both.run(1.0)
     assert both.client.take(ResponseReceived).id is id
     assert both.client.take(Closed).fault is both.server.take(Closed).fault is Fault.CLEAN
+
+
+def test_what_is_sent_again_keeps_to_the_span() -> None:
+    """Three messages came without their seal, so one has a place before that."""
+    both = make_pair(limits=Limits(span_messages=4, flight_messages=4, seal_delay=10.0))
+    client = both.client.connection
+    for lost, count in ((False, 3), (True, 4)):
+        both.client.link.lost = lost
+        for _ in range(count):
+            client.request(PLAIN, note(), timeout=600.0)
+        both.run()
+    lose(both)
+    resume(both)
+    assert len(both.server.seen(RequestReceived)) == 7
+    assert both.server.connection.state is State.OPEN
+
+
+@pytest.mark.parametrize("smaller", ["client", "server"])
+def test_the_limits_that_a_session_began_with_hold(smaller: str) -> None:
+    """Those of a later configuration are of no effect, and would forbid what is sent again."""
+    both = make_pair()
+    words = "x" * 10_000
+    both.client.link.lost = True
+    id = both.client.connection.request(PLAIN, note(words))
+    both.run()
+    lose(both)
+    config = both._client_config if smaller == "client" else both._server_config
+    both.reconnect(**{smaller: replace(config, limits=Limits(record_bytes=4096, envelope_bytes=3072))})
+    both.open()
+    both.run()
+    asked = both.server.take(RequestReceived)
+    both.server.connection.respond(asked.id, note(words))
+    both.run()
+    assert both.client.take(ResponseReceived).id is id
