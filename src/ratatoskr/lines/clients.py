@@ -124,10 +124,10 @@ class LastingClient:
         self._peer: LastingPeer | None = None
         self._failed: ConnectFailed | None = None
         self._change = Broadcast(workshop.runtime)
+        self.calls.wait()
 
     async def open(self) -> Peer:
         """Connect, however often that takes. Raises ConnectFailed where no more is tried."""
-        self.calls.wait()
         self._dialling = True
         self._running = self._workshop.runtime.spawn(self._run(), self._stopped)
         while self._peer is None:

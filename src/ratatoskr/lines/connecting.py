@@ -34,8 +34,8 @@ async def connected(
     async with Workshop(router, dialers[0].config, store, retry, runtime) as workshop:
         client = Client(dialers[0], workshop) if redial is None else LastingClient(dialers, workshop, redial)
         try:
-            peer = await client.open()
             async with workshop.courier(outbox, client.calls):
+                peer = await client.open()
                 yield peer
                 await peer.close()
         finally:
