@@ -45,8 +45,8 @@ async def connect(
     waited for, too. ``url`` may then name several servers that do the same: the next one is dialled when one says
     goodbye or cannot be reached. By default a lost line ends the peer and every call with it.
 
-    ``outbox``: what is sent inside the block, whenever there is a line, such as a ``SqliteOutbox`` from
-    ``ratatoskr_stores``; its kinds are added to the configuration's.
+    ``outbox``: what is sent whenever there is a line, such as a ``SqliteOutbox`` from ``ratatoskr_stores``; its kinds
+    are added to the configuration's. It can be posted to and read outside of the block, too.
 
     At the end of the block open calls complete and the connection is closed; an exception abandons it at once.
 

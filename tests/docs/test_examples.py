@@ -119,3 +119,20 @@ def test_offline(reader: Reader) -> None:
     type_in(reader, "python server.py", stays=True)
     for _ in range(2):
         type_in(reader, line, f"{posted}order-17 is payment-1 with a receipt\n")
+
+
+def test_till(reader: Reader) -> None:
+    """Started before the server, and left alone."""
+    till = subprocess.Popen(
+        [sys.executable, "till.py", "order-17"],
+        cwd=reader.directory,
+        env=reader.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with till:
+        assert till.stdout is not None
+        assert till.stdout.readline() == "order-17 is on disk\n"
+        type_in(reader, "python server.py", stays=True)
+        assert [till.stdout.readline() for _ in range(2)] == ["connected to localhost\n", "order-17 is payment-1\n"]
+        till.kill()
