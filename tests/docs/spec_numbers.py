@@ -103,7 +103,7 @@ BOUND: dict[str, dict[str, tuple[float, ...]]] = {
         "1,056,734": (receipt.MAX_RECEIPT_BYTES,),
         "1,047,552": (receipt.MAX_ENVELOPE_BYTES,),
         "255": (receipt.MAX_FOLLOWING,),
-        "64": (receipt.SIGNATURE_BYTES,),
+        "64": (seals.SIGNATURE_BYTES,),
         "32": (receipt.HASH_BYTES,),
     },
     "records": {
@@ -169,6 +169,7 @@ FREE: dict[str, dict[str, str]] = {
     "index": {"32": "bytes of SHA-256", "1970": "the epoch"},
     "limits": {"5": "a wire type"},
     "payloads": {"65,536": "tests of payloads compute the longest"},
+    "vectors": {"3": "the last message", "64": "bytes of a seed of FIPS 203"},
     "records": {"65,535": "the limit of Noise", "34": "its revision"},
     "transports": dict.fromkeys(("400", "403", "405", "426", "429", "502", "503", "504", "101", "1009"), _OF_HTTP),
 }

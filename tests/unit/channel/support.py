@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from ratatoskr.channel import ClientHandshake, Entropy, ServerHandshake, Suite
 from ratatoskr.channel.noise import XX, XXHFS, HandshakeState
 from ratatoskr.errors import Fault, ProtocolFault
-from tests.vectors.make_channel import FixedEntropy, secret
+from tests.vectors.cast import FixedEntropy, secret
 
 NAME = "yggdrasil.example"
 CLIENT_KEY = X25519PrivateKey.from_private_bytes(secret("test client"))

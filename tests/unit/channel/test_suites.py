@@ -7,7 +7,7 @@ from cryptography.exceptions import InvalidTag
 
 from ratatoskr.channel import SUITES, TAG_BYTES, XX_AESGCM, XX_CHACHAPOLY, XXHFS_AESGCM, XXHFS_CHACHAPOLY, Suite
 from ratatoskr.channel.suites import ML_KEM_768
-from tests.vectors.make_channel import FixedEntropy, secret
+from tests.vectors.cast import FixedEntropy, secret
 
 each_suite = pytest.mark.parametrize("suite", SUITES.values(), ids=lambda suite: suite.name)
 
