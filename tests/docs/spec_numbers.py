@@ -13,7 +13,7 @@ from ratatoskr.identity import certificates, claims, verify
 from ratatoskr.messages import envelopes, kinds, nonces, receipt, seals, validator, wire
 from ratatoskr.service import OncePolicy
 from ratatoskr.session import incoming, outgoing, sending
-from ratatoskr_websockets import names, transport
+from ratatoskr_websockets import dialing, names, transport
 
 OWN = Limits()
 MILLISECONDS = 1000
@@ -130,6 +130,7 @@ BOUND: dict[str, dict[str, tuple[float, ...]]] = {
         "65,536": (names.MESSAGE_BYTES,),
         "1003": (transport.UNSUPPORTED_DATA,),
         "1000": (Fault.CLEAN.code,),
+        "300": (int(dialing._LONGEST_ADVICE),),
         "20": (OWN.control_burst,),
         "10": (int(OWN.control_rate),),
     },
@@ -166,7 +167,7 @@ FREE: dict[str, dict[str, str]] = {
         "7.2": "a section of FIPS 203",
         "3329": "its modulus",
     },
-    "index": {"32": "bytes of SHA-256", "1970": "the epoch"},
+    "index": {"32": "bytes of SHA-256", "1970": "the epoch", "8765": "any port"},
     "limits": {"5": "a wire type"},
     "payloads": {"65,536": "tests of payloads compute the longest"},
     "vectors": {"3": "the last message", "64": "bytes of a seed of FIPS 203"},
