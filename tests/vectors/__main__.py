@@ -54,6 +54,7 @@ FILES: dict[str, Callable[[], dict[str, Any]]] = {
 
 def texts() -> dict[str, str]:
     """What each file is to hold."""
+    kem.KEM.forget()
     return {name: json.dumps(make(), indent=1, ensure_ascii=False) + "\n" for name, make in FILES.items()}
 
 

@@ -29,6 +29,10 @@ class Encapsulations:
         self._kept: dict[str, list[str]] = kept
         self.used: dict[str, list[str]] = {}
 
+    def forget(self) -> None:
+        """A new run begins."""
+        self.used.clear()
+
     def keypair(self, entropy: Callable[[int], bytes]) -> KemKey:
         return ML_KEM_768.keypair(entropy)
 
