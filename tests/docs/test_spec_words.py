@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from ratatoskr import Failure, Limits
+from ratatoskr import Failure, FieldViolation, Kind, Limits, LocalProtocolError, Status, v1
+from ratatoskr.admission import ConnectionResponse
+from ratatoskr.identity.armour import MAX_ARMOUR_BYTES
+from ratatoskr.messages.envelopes import failure_to_error
 from ratatoskr.messages.rules import Rule
 from ratatoskr.service import once
-from ratatoskr.session import failures, resumable
+from ratatoskr.session import asking, charges, failures, metadata, outgoing, resumable, sending
 from tests.docs import rules_in_code
 from tests.docs.pages import ROOT, SPEC, prose
 from tests.docs.spec_numbers import BOUND, FREE
@@ -40,6 +45,27 @@ def rows(page: Path) -> list[tuple[list[str], list[str]]]:
 
 
 ALL = "\n".join(map(text, PAGES))
+OWN = Limits()
+OVERDUE: Any = SimpleNamespace(deadline=9.0, granted=16, attempt=0)
+"""A call whose time is over, in a flight that is built all the same."""
+PADDING = {
+    len(v1.ConnectionAnswer.FromString(ConnectionResponse(None, 0.0, failure).encode()).padding)
+    for failure in (Failure(Status.INTERNAL, "R", "x" * length) for length in range(512))
+}
+
+
+def kinds_end_at(type_bits: int, operation_bits: int) -> bool:
+    """Whether the greatest type and operation of so many bits are the last."""
+
+    def exists(type: int, operation: int) -> bool:
+        try:
+            Kind(type, operation, "LAST", v1.Search, v1.Search)
+        except LocalProtocolError:
+            return False
+        return True
+
+    last = (2**type_bits - 1, 2**operation_bits - 1)
+    return exists(*last) and not exists(last[0] + 1, last[1]) and not exists(last[0], last[1] + 1)
 
 
 # Labels
@@ -167,6 +193,58 @@ def test_every_number_is_bound_to_the_code_or_free_for_a_reason(page: Path) -> N
     for number, values in bound.items():
         assert {float(value) for value in values} == {float(number.replace(",", ""))}, number
     assert numbers(page) == bound.keys() | FREE.get(page.stem, {}).keys()
+
+
+def flat(page: str) -> str:
+    """A page on one line."""
+    return " ".join(text(SPEC / page).split())
+
+
+@pytest.mark.parametrize(
+    ("page", "phrase", "holds"),
+    [
+        ("limits.md", "three other controls", charges.NEWS == 3),
+        (
+            "limits.md",
+            "up to `outbox_messages` and twice `requests_open` together",
+            charges.Charges(OWN)._most_free == OWN.outbox_messages + 2 * OWN.requests_open,
+        ),
+        ("session.md", "an eighth of the slots", outgoing._RESERVE == 8),
+        ("session.md", "at most half of `cancels_per_minute`", asking._half(OWN)._burst == OWN.cancels_per_minute // 2),
+        ("session.md", "at least 1.", sending._hop(OVERDUE, 0, 10.0).timeout_ms == 1),
+        ("envelopes.md", "match `[a-z0-9_.-]{1,64}`", metadata._NAME.pattern == "[a-z0-9_.-]{1,64}"),
+        ("admission.md", "zero bytes, at least 128,", min(PADDING) == 128),
+        ("certificates.md", "longer than 1 MiB", MAX_ARMOUR_BYTES == 1 << 20),
+        ("envelopes.md", "a type has at most 31 bits, an operation is from 1 to 2^32-1", kinds_end_at(31, 32)),
+    ],
+)
+def test_a_number_in_words_is_that_of_the_code(page: str, phrase: str, holds: bool) -> None:
+    assert phrase in flat(page)
+    assert holds
+
+
+def test_errors_are_cut_as_the_page_says() -> None:
+    said = re.search(
+        r"at most (\d+) bytes of `reason`, (\d+) of `message`, (\d+) violations with (\d+) bytes of `field`, "
+        r"(\d+) of `rule` and (\d+) of `description`",
+        flat("envelopes.md"),
+    )
+    assert said
+    long = "x" * 10_000
+    error = failure_to_error(Failure(Status.INTERNAL, long, long, violations=(FieldViolation(long, long, long),) * 99))
+    first = error.violations[0]
+    lengths = (error.reason, error.message, error.violations, first.field, first.rule, first.description)
+    assert tuple(map(len, lengths)) == tuple(map(int, said.groups()))
+
+
+def test_budgets_of_fields_are_those_of_the_page() -> None:
+    source = (ROOT / "src/ratatoskr/messages/validator.py").read_text(encoding="utf-8")
+    page = flat("flights.md")
+    for formula in re.findall(r"\d+ \+ \d+ × `\w+`(?: \+ \d+ × `\w+`)*", page):
+        assert formula.replace("×", "*").replace("`", "limits.", 1).replace("`", "") in source.replace(
+            "limits.controls", "controls"
+        ), formula
+    assert len(re.findall("×", page)) == 3
 
 
 # Tests
