@@ -76,6 +76,10 @@ class End:
         self.connection.close(drain=drain)
         self.wake()
 
+    def fault(self) -> Fault | None:
+        """How the connection ended; None while it has not."""
+        return None if self.closed is None else self.closed.fault
+
     def drive(self) -> bool:
         """Poll until ``Wait``, where there is a reason to."""
         now = self._world.clock.now
@@ -376,6 +380,11 @@ class World:
         assert platform is not None
         (calls,) = platform.kept.values()
         return calls
+
+    def fault(self) -> Fault | None:
+        """How it all ended; None while it has not."""
+        closed = self.calls.closed
+        return None if closed is None else closed.fault
 
     def at_rest(self) -> bool:
         """Whether nothing is left of any call at either end."""

@@ -56,17 +56,14 @@ def test_what_is_open_completes_where_it_was_asked_and_the_rest_goes_elsewhere(w
     world.run(1.0)
     assert world.line is not line
     assert work.begun == ["old", "new"]
-    before = line.client.closed
+    assert line.client.fault() is None
     assert [each.resumed for each in world.opened] == [False, False]
     work.gate.open = True
     world.run(1.0)
     assert [each.result.message for each in (old, new)] == [say("old"), say("new")]
-    after = line.client.closed
-    assert before is None
-    assert after is not None
-    assert after.clean
+    assert line.client.fault() is Fault.CLEAN
     assert (len(platform.kept), len(platform.table)) == (0, 0)
-    assert world.calls.closed is None
+    assert world.fault() is None
     assert not world.calls.going_away, "not for whoever has another place to ask"
     assert world.ended == 0
     assert world.at_rest()
@@ -157,7 +154,7 @@ def test_a_stream_completes_on_the_old_session(work: Work) -> None:
     work.gate.open = True
     world.run(1.0)
     assert reader.result == ["first", "s"]
-    assert line.client.closed is not None
+    assert line.client.fault() is not None
     assert world.at_rest()
 
 
@@ -175,8 +172,7 @@ def test_the_old_server_s_calls_are_answered_there_and_the_new_one_s_here(work: 
     work.gate.open = True
     world.run(1.0)
     assert [each.result.message for each in (old, new)] == [say("old"), say("new")]
-    assert line.server.closed is not None
-    assert line.server.closed.clean
+    assert line.server.fault() is Fault.CLEAN
     assert world.at_rest()
 
 
@@ -214,11 +210,11 @@ def test_one_goodbye_after_the_other(work: Work) -> None:
         strands.append(asked(world, str(number)))
         world.run(1.0)
     assert len(world.lines) == 3
-    assert all(line.client.closed is None for line in world.lines)
+    assert all(line.client.fault() is None for line in world.lines)
     work.gate.open = True
     world.run(1.0)
     assert [each.result.message.reason for each in strands] == ["0", "1", "2"]
-    assert [line.client.closed is None for line in world.lines] == [False, False, True]
+    assert [line.client.fault() is None for line in world.lines] == [False, False, True]
     assert len(world.calls._asker.sessions) == 1
     assert world.at_rest()
 
@@ -240,7 +236,7 @@ def test_giving_up_behind_a_goodbye_lets_the_old_line_complete(work: Work) -> No
     work.gate.open = True
     world.run(1.0)
     assert old.result.message == say("old")
-    assert line.client.closed is not None
+    assert line.client.fault() is not None
     assert world.ended == 1
 
 

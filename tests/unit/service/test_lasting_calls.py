@@ -79,8 +79,7 @@ def test_a_line_that_only_the_client_knows_to_be_dead_is_replaced(work: Work) ->
     old = world.line
     old.cut_client()
     world.run(10.0)
-    assert old.server.closed is not None
-    assert old.server.closed.fault is Fault.SESSION_REPLACED
+    assert old.server.fault() is Fault.SESSION_REPLACED
     work.gate.open = True
     world.run(1.0)
     assert strand.result.message == say("x")
@@ -336,7 +335,7 @@ def test_a_session_that_nobody_comes_back_to_ends_at_both_ends(work: Work) -> No
     assert (len(kept.kept), len(kept.table)) == (0, 0)
     assert failure_of(strand).reason == "SESSION_EXPIRED"
     assert isinstance(strand.error, OutcomeUnknown)
-    assert world.calls.closed is None, "it dials on, with another session"
+    assert world.fault() is None, "it dials on, with another session"
     world.find_again()
     assert asked(world, "next") is not None
     work.gate.open = True
@@ -413,16 +412,13 @@ def test_giving_up_on_a_line_waits_for_the_end_of_that(work: Work) -> None:
     world.run(1.0)
     world.calls.give_up(Closed(Fault.ABANDONED, "test", "enough"))
     world.run(1.0)
-    before = world.calls.closed
+    assert world.fault() is None
     work.gate.open = True
     world.run(1.0)
     assert strand.result.message == say("x")
     world.line.client.close()
     world.run(1.0)
-    after = world.calls.closed
-    assert before is None
-    assert after is not None
-    assert after.clean
+    assert world.fault() is Fault.CLEAN
     assert world.ended == 1
 
 
@@ -433,8 +429,7 @@ def test_a_line_that_is_lost_after_giving_up_is_the_end(work: Work) -> None:
     world.calls.give_up(Closed(Fault.ABANDONED, "test", "enough"))
     world.lose()
     assert failure_of(strand).reason == "SESSION_ABANDONED"
-    assert world.calls.closed is not None
-    assert world.calls.closed.fault is Fault.TRANSPORT_LOST
+    assert world.fault() is Fault.TRANSPORT_LOST
     assert world.ended == 1
 
 
@@ -494,7 +489,7 @@ def test_nobody_waits_for_a_transport_that_takes_long_to_end(kind: Any) -> None:
     sent = asked(world, "sent", kind, key=key, timeout=100.0)
     while old.client.connection.takes_requests:
         world.run(1.0)
-    assert old.client.closed is None
+    assert old.client.fault() is None
     made = asked(world, "made", kind, key=key and f"{key}2")
     world.run(4.0)
     assert not made.is_over()

@@ -249,7 +249,7 @@ class Histories(RuleBasedStateMachine):
         assert waiting == [], "every call has an outcome"
         self.at_most_once()
         self.one_truth()
-        assert world.calls.closed is None, "it dials for ever"
+        assert world.fault() is None, "it dials for ever"
         assert world.at_rest()
         assert len(world.calls._asker.sessions) == 1
         last = world.start(world.calls.exchange(NOTE, ask("last")))

@@ -305,7 +305,7 @@ def test_a_goodbye_ends_nothing_however_short_the_patience_is() -> None:
         goodbye(world)
         world.run(5.0)
         assert len(world.lines) == 2
-        assert world.calls.closed is None
+        assert world.fault() is None
 
 
 def test_patience_has_no_end_by_itself() -> None:
