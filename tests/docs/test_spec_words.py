@@ -211,7 +211,7 @@ def flat(page: str) -> str:
         ),
         ("session.md", "an eighth of the slots", outgoing._RESERVE == 8),
         ("session.md", "at most half of `cancels_per_minute`", asking._half(OWN)._burst == OWN.cancels_per_minute // 2),
-        ("session.md", "at least 1.", sending._hop(OVERDUE, 0, 10.0).timeout_ms == 1),
+        ("session.md", "at least 1.", (sending._hop(OVERDUE, 0, 10.0) or v1.Hop()).timeout_ms == 1),
         ("envelopes.md", "match `[a-z0-9_.-]{1,64}`", metadata._NAME.pattern == "[a-z0-9_.-]{1,64}"),
         ("admission.md", "zero bytes, at least 128,", min(PADDING) == 128),
         ("certificates.md", "longer than 1 MiB", MAX_ARMOUR_BYTES == 1 << 20),

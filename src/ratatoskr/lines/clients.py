@@ -88,10 +88,6 @@ class LastingPeer(Peer):
         super().__init__(line, calls)
         self._client = client
 
-    def move(self, line: Line) -> None:
-        """There is another line."""
-        self._line = line
-
     async def close(self, *, drain: bool = True, reason: str = "") -> Closed:
         """End it: the line, if there is one, and all trying for another one. Returns how. Idempotent.
 
@@ -119,7 +115,7 @@ class LastingClient:
         self._reconnecting = Reconnecting(self.calls, workshop.runtime, policy, self._dial)
         self._running: Task | None = None
         self._dialling = False
-        self._lines: set[Line] = set()
+        self._lines: dict[Line, Task] = {}
         self._line: Line | None = None
         self._peer: LastingPeer | None = None
         self._failed: ConnectFailed | None = None
@@ -142,21 +138,25 @@ class LastingClient:
         self.calls.give_up(Closed(Fault.ABANDONED, "close", "closed while there was no line"))
         if self._running is not None:
             self._running.cancel()
-        while self._dialling:
-            await self._change.wait()
         for line in self._lines:
             line.close(drain=drain, reason=reason)
         return await self.wait_closed()
 
     async def wait_closed(self) -> Closed:
-        """Wait for the end of it all."""
-        while self._lines or (closed := self.calls.closed) is None:
+        """Wait for the end of it all. Whoever gives up waiting stops nothing."""
+        while self._dialling or self._lines or (closed := self.calls.closed) is None:
             await self._change.wait()
         return closed
 
     async def end(self) -> None:
-        """Cut what still lives."""
-        await self.close(drain=False)
+        """Cut what still lives, and where this is cancelled, at once."""
+        try:
+            await self.close(drain=False)
+        except BaseException:
+            for driving in list(self._lines.values()):
+                driving.cancel()
+            await self.wait_closed()
+            raise
 
     async def _run(self) -> None:
         await self._reconnecting.run()
@@ -187,14 +187,19 @@ class LastingClient:
         return Attempt(closed.fault, f"{dialer.url}: {failed}", line.going_away, failed.retry_delay)
 
     def _drive(self, line: Line) -> None:
+        over = False
+
         def ended() -> None:
-            self._lines.discard(line)
+            nonlocal over
+            over = True
+            self._lines.pop(line, None)
             self._change.fire()
 
         self._line = line
-        self._lines.add(line)
         line.carry(self.calls)
-        self._workshop.runtime.spawn(line.run(), ended)
+        driving = self._workshop.runtime.spawn(line.run(), ended)
+        if not over:
+            self._lines[line] = driving
 
     def _on_milestone(self, milestone: Milestone) -> None:
         line = self._line

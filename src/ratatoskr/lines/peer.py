@@ -63,6 +63,10 @@ class Peer(Caller):
         """How the connection ended; None while it has not."""
         return self._calls.closed
 
+    def move(self, line: Line) -> None:
+        """There is another line to the other end."""
+        self._line = line
+
     def carried_by(self, line: Line) -> bool:
         """Whether that line is the one to the other end."""
         return self._line is line

@@ -1,9 +1,12 @@
-"""Presence: whose lines are open at a server, and whose sessions wait for another one."""
+"""Presence: the clients of a server, those that are connected and those whose sessions wait for another line.
+
+A client is one :class:`Peer` from the first line of its session to the end of that, whatever lines come between.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, TypeAlias
 
 from ratatoskr.connection import Connection
 from ratatoskr.lines.line import Line
@@ -11,89 +14,96 @@ from ratatoskr.lines.peer import Peer
 from ratatoskr.service import Calls, Directory, PeerLink
 from ratatoskr.session import ResumableSession, SessionTable
 
+NewCalls: TypeAlias = Callable[..., Calls]
+"""Makes the calls of a client, as :meth:`Workshop.calls` does."""
 
-class MakeCalls(Protocol):
-    """Makes the calls of one client; see :class:`~ratatoskr.service.Calls`."""
 
-    def __call__(
-        self, *, on_rest: Callable[[ResumableSession], None] | None = None, on_end: Callable[[], None] | None = None
-    ) -> Calls:
-        """What is given to it goes on to them."""
-        ...
+class _Kept(NamedTuple):
+    calls: Calls
+    peer: Peer
 
 
 class Presence:
-    """The clients of one server."""
+    """Knows who is there."""
 
-    def __init__(self, sessions: SessionTable, directory: Directory[PeerLink], make_calls: MakeCalls) -> None:
+    def __init__(self, sessions: SessionTable, directory: Directory[PeerLink]) -> None:
         self._sessions = sessions
         self._directory = directory
-        self._make_calls = make_calls
-        self._kept: dict[bytes, Calls] = {}
-        self._peers: dict[PeerLink, Peer] = {}
+        self._kept: dict[bytes, _Kept] = {}
+        """By the id of a session that outlives its lines."""
+        self._present: dict[PeerLink, Peer] = {}
         self._closing = False
-        self.lines: dict[Connection, Line] = {}
-        """All that have not ended, from their first byte on."""
 
     @property
     def peers(self) -> tuple[Peer, ...]:
-        """The clients whose connections are open, the longest connected first."""
-        return tuple(self._peers.values())
+        """Those that are connected, the longest connected first."""
+        return tuple(self._present.values())
 
     def find(self, subject: str, tenant: str) -> Peer | None:
-        """The client of that name whose connection is open; the latest where there are several."""
+        """The one of that name that is connected; the latest where there are several."""
         link = self._directory.find(subject, tenant)
-        return None if link is None else self._peers[link]
+        return None if link is None else self._present[link]
 
-    def let_in(self, line: Line, session_id: bytes) -> None:
-        """Accept the client, to go on with that session where it is kept and the client may."""
-        calls = self._kept.get(session_id)
-        session = self._sessions.find(session_id) if calls is not None else None
+    def let_in(self, line: Line, session_id: bytes) -> Connection | None:
+        """Let a client in, to go on with the session that it names where it may. Returns the connection that the
+        session was on until now, which is to be polled.
+        """
+        kept = self._kept.get(session_id)
+        session = self._sessions.find(session_id) if kept is not None else None
         before = line.accept(session)
-        if calls is not None and session is not None and line.connection.session is session:
-            line.carry(calls)
-        if before is not None:
-            self.lines[before].wake()
+        if kept is not None and session is not None and line.connection.session is session:
+            line.carry(kept.calls)
+            kept.peer.move(line)
+        return before
 
-    def open(self, line: Line) -> None:
-        """A line is open: its calls are those of the session that goes on, or new ones."""
-        session, calls = line.connection.session, line.calls
-        if calls is None:
-            calls = self._new_calls(session)
-            line.carry(calls)
+    def enter(self, line: Line, new_calls: NewCalls) -> None:
+        """A line is open: its client is the one of the session that goes on, or a new one."""
+        session = line.connection.session
+        if session is None or line.calls is None:
+            calls, peer = self._new_client(line, session, new_calls)
+        else:
+            calls, peer = self._kept[session.session_id]
         if session is not None:
             self._sessions.enter(session)
-        if calls not in self._peers:
+        if calls not in self._present:
             self._directory.enter(calls)
-        self._peers[calls] = Peer(line, calls)
+        self._present[calls] = peer
 
     def leave(self, line: Line) -> None:
-        """A line has ended. Its peer is here no longer, unless another line carries its calls."""
+        """A line has ended. Its client is here no longer, unless it has another one."""
         calls = line.calls
-        if calls is not None and calls in self._peers and self._peers[calls].carried_by(line):
-            del self._peers[calls]
+        if calls is not None and calls in self._present and self._present[calls].carried_by(line):
+            del self._present[calls]
             self._directory.leave(calls)
 
     def close(self) -> None:
-        """Nobody is waited for any more: sessions without a line end, now and from now on."""
+        """Nobody comes back: end what waits, and what begins to wait from now on."""
         self._closing = True
         for session in self._sessions.waiting():
-            self._kept[session.session_id].wake()
+            self._wake(session)
 
-    def _new_calls(self, session: ResumableSession | None) -> Calls:
-        if session is None:
-            return self._make_calls()
-
+    def _new_client(self, line: Line, session: ResumableSession | None, new_calls: NewCalls) -> _Kept:
         def forget() -> None:
-            self._sessions.leave(session)
-            self._kept.pop(session.session_id, None)
+            if session is not None:
+                self._sessions.leave(session)
+                del self._kept[session.session_id]
 
-        calls = self._kept[session.session_id] = self._make_calls(on_rest=self._make_room, on_end=forget)
-        return calls
+        calls = new_calls(on_rest=self._make_room, on_end=forget)
+        line.carry(calls)
+        kept = _Kept(calls, Peer(line, calls))
+        if session is not None:
+            self._kept[session.session_id] = kept
+        return kept
 
     def _make_room(self, session: ResumableSession) -> None:
         """A session waits for its client. Those that there is no room for end; all, where the server does."""
         if self._closing:
             session.abandon()
         for each in self._sessions.wait(session):
-            self._kept[each.session_id].wake()
+            self._wake(each)
+
+    def _wake(self, session: ResumableSession) -> None:
+        """Let a session tell what becomes of it, unless it is of another server that uses the same table."""
+        kept = self._kept.get(session.session_id)
+        if kept is not None:
+            kept.calls.wake()

@@ -70,7 +70,8 @@ class Reception:
         directory: Directory[PeerLink] = Directory()
         self._workshop = Workshop(router, self.config, store, retry, runtime, directory, policy)
         table = SessionTable() if sessions is None else sessions
-        self.presence: Presence = Presence(table, directory, self._workshop.calls)
+        self.presence: Presence = Presence(table, directory)
+        self._lines: dict[Connection, Line] = {}
         self._left = Broadcast(runtime)
 
     async def __aenter__(self) -> Self:
@@ -79,14 +80,14 @@ class Reception:
 
     async def __aexit__(self, *_: object) -> None:
         """Wait for the end of every connection, then of every handler."""
-        while self.presence.lines:
+        while self._lines:
             await self._left.wait()
         await self._workshop.__aexit__()
 
     def close(self, *, drain: bool) -> None:
         """Begin to end all connections. Sessions that wait for a client end now."""
         self.presence.close()
-        for line in list(self.presence.lines.values()):
+        for line in list(self._lines.values()):
             line.close(drain=drain, reason="the server is going away")
 
     def stop(self) -> None:
@@ -98,12 +99,22 @@ class Reception:
         guest = _Guest(self, on_open)
         line = Line(Connection.server(self.config), transport, self.runtime, guest.on_milestone)
         guest.line = line
-        self.presence.lines[line.connection] = line
+        self._lines[line.connection] = line
         try:
             await line.run()
         finally:
-            del self.presence.lines[line.connection]
+            del self._lines[line.connection]
             self._left.fire()
+
+    def let_in(self, line: Line, session_id: bytes) -> None:
+        """Accept a client, to go on with that session where it may."""
+        before = self.presence.let_in(line, session_id)
+        if before is not None:
+            self._lines[before].wake()
+
+    def enter(self, line: Line) -> None:
+        """A line is open."""
+        self.presence.enter(line, self._workshop.calls)
 
 
 class _Guest:
@@ -129,7 +140,7 @@ class _Guest:
                     self.line.reject(_TOO_MANY)
             case Opened():
                 self._on_open()
-                reception.presence.open(self.line)
+                reception.enter(self.line)
             case Closed():
                 reception.presence.leave(self.line)
                 if self._deciding is not None:
@@ -149,7 +160,7 @@ class _Guest:
             reception.runtime.log(Note(Level.ERROR, "on_connect failed", text, error=error))
             line.reject(_NO_DECISION)
         else:
-            reception.presence.let_in(line, requested.resume)
+            reception.let_in(line, requested.resume)
 
 
 def _nothing() -> None:

@@ -41,7 +41,7 @@ class Bench:
         self._runtime = runtime
         self._ended = Broadcast(runtime)
         self.tasks: dict[object, Task | None] = {}
-        """What was spawned; None while it is being spawned."""
+        """What was spawned; None while it is being spawned, and when it was cancelled."""
 
     def now(self) -> Now:
         """Both clocks."""
@@ -95,8 +95,9 @@ class Bench:
 
     def cancel(self) -> None:
         """Cancel what runs."""
-        for task in list(self.tasks.values()):
+        for token, task in list(self.tasks.items()):
             if task is not None:
+                self.tasks[token] = None
                 task.cancel()
 
 
@@ -175,8 +176,8 @@ class Workshop:
 
     def stop(self) -> None:
         """Stop all handlers. What was to run at most once and was stopped has an unknown outcome."""
-        if self.bench.tasks:
-            count = len(self.bench.tasks)
+        count = sum(task is not None for task in self.bench.tasks.values())
+        if count:
             self.runtime.log(Note(Level.WARNING, "handlers stopped before they were done", str(count)))
         self.bench.cancel()
 

@@ -104,7 +104,8 @@ class Calls:
     @property
     def takes_requests(self) -> bool:
         """Whether a call that is made now may still be sent, over this connection or another one that is to come."""
-        return self.closed is None and self._asker.footing.at.takes_requests
+        lasts = self._renew is not None
+        return self.closed is None and (lasts or self._asker.footing.at.takes_requests)
 
     @property
     def connected(self) -> bool:

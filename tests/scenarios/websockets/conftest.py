@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import logging
 from collections.abc import Awaitable
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.scenarios.websockets.rest import kept
 from tests.scenarios.websockets.world import World
 
 SECONDS = 60.0
@@ -22,6 +24,7 @@ async def _run(test: Awaitable[None]) -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _, context: seen.append(context))
     async with asyncio.timeout(SECONDS):
         await test
+    gc.collect()  # of tasks whose exception nobody asked for
     assert seen == []
 
 
@@ -31,6 +34,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
     asyncio.run(_run(pyfuncitem.obj(**arguments)))
+    for world in arguments.values():
+        if isinstance(world, World):
+            assert [kept(server) for server in world.servers] == [{}] * len(world.servers)
     return True
 
 

@@ -1,4 +1,4 @@
-"""What is left of calls at both ends of a connection, and waiting until that is nothing."""
+"""What is left of calls at both ends of a connection, and of clients at a server; waiting until that is nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from ratatoskr_websockets import Peer
+from ratatoskr_websockets import Peer, Server
 
 SECONDS = 20.0
 """Nothing takes that long, unless it never comes."""
@@ -58,6 +58,28 @@ def _of_the_session(peer: Peer) -> dict[str, int]:
         "cancels": len(session._asking._cancels),
         "grants": len(session._asking._grants),
     }
+
+
+def kept(server: Server) -> dict[str, int]:
+    """What a server still knows of clients, by name: nothing, once it has ended."""
+    if not hasattr(server, "_reception"):
+        return {}  # it was never entered
+    presence = server._reception.presence
+    table = presence._sessions
+    counts = {
+        "lines": len(server._reception._lines),
+        "handshakes": len(server._gate._pending),
+        "addresses": len(server._gate._addresses),
+        "identities": len(server._reception.quota._counts),
+        "peers": len(presence._present),
+        "names": len(presence._directory._present),
+        "kept": len(presence._kept),
+        "sessions": len(table),
+        "waiting": len(table.waiting()),
+        "of identities": len(table._of_identity),
+        "bytes": table._all_bytes + len(table._bytes),
+    }
+    return {name: count for name, count in counts.items() if count}
 
 
 async def at_rest(*peers: Peer) -> None:

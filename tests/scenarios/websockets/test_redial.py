@@ -21,7 +21,7 @@ from ratatoskr import (
 )
 from ratatoskr.service import MemoryStore, Redial
 from ratatoskr_websockets import ConnectFailed
-from tests.scenarios.websockets.rest import left, until
+from tests.scenarios.websockets.rest import kept, left, until
 from tests.scenarios.websockets.world import CALL_BACK, COUNT, DOUBLE, ECHO, HOLD, Relay, World, echo_router, url
 
 SOON = Redial(first_delay=0.02, longest_delay=0.1, spread=0.05, steady_after=1.0)
@@ -235,7 +235,7 @@ async def test_a_line_that_died_unnoticed_is_replaced(world: World) -> None:
         world.release.set()
         assert (await call).value == b"xx"
         assert len(server.peers) == 1
-        await until(lambda: len(server._reception.presence.lines) == 1)
+        await until(lambda: len(server._reception._lines) == 1)
 
 
 async def test_a_server_keeps_no_more_sessions_than_it_has_room_for(world: World) -> None:
@@ -245,19 +245,19 @@ async def test_a_server_keeps_no_more_sessions_than_it_has_room_for(world: World
         for relay in relays:
             peer = await stack.enter_async_context(world.connect_to(relay.url, redial=Redial(first_delay=30.0)))
             asyncio.create_task(peer.request(HOLD, word("x"))).add_done_callback(lambda task: task.exception())
-        await until(lambda: len(server._reception.presence._kept) == 3)
+        await until(lambda: len(table) == 3)
         for relay in relays:
             relay.refuse()
             relay.cut()
         await until(lambda: not server.peers)
-        await until(lambda: len(table.waiting()) == len(server._reception.presence._kept) == 1)
+        await until(lambda: len(table.waiting()) == len(table) == 1)
 
 
 async def test_without_redial_and_without_a_timeout_nothing_is_kept(world: World) -> None:
     async with world.serve() as server, Relay(server.port) as relay, world.connect_to(relay.url) as peer:
         relay.cut()
         assert (await peer.wait_closed()).fault is Fault.TRANSPORT_LOST
-        assert not server._reception.presence._kept
+        assert "sessions" not in kept(server)
     async with (
         world.serve(session_timeout=0.0) as server,
         Relay(server.port) as relay,
@@ -270,4 +270,4 @@ async def test_without_redial_and_without_a_timeout_nothing_is_kept(world: World
             await call
         assert unknown.value.failure.reason == "TRANSPORT_LOST"
         assert (await peer.request(ECHO, word("again"))).value == b"again"
-        assert not server._reception.presence._kept
+        assert "sessions" not in kept(server)

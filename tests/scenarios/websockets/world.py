@@ -67,6 +67,8 @@ class World:
         """Set when a HOLD or DOUBLE handler was cancelled."""
         self.made = 0
         """Items that COUNT handlers have made, at all ends."""
+        self.servers: list[Server] = []
+        """Those that were made, of which nothing is to be left."""
         self.counts: Counter[str] = Counter()
         """How the COUNT handlers ended: "done", or "stopped"."""
 
@@ -83,7 +85,10 @@ class World:
     # Both ends
 
     def serve(self, router: Router | None = None, config: Config | None = None, **options: Any) -> Server:
-        return serve(router or self.router(), config or self.server_config(), "127.0.0.1", 0, **options)
+        options = {"host": "127.0.0.1", **options}
+        server = serve(router or self.router(), config or self.server_config(), **options)
+        self.servers.append(server)
+        return server
 
     def connect(
         self, server: Server, config: Config | None = None, **options: Any
@@ -211,6 +216,7 @@ class Relay:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.go_on()
         self.cut()
         self._server.close()
         await self._server.wait_closed()
@@ -256,7 +262,11 @@ class Relay:
             writer.transport.abort()
             return
         self.connections += 1
-        there = await asyncio.open_connection("127.0.0.1", self._target)
+        try:
+            there = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:  # it leads to nobody
+            writer.transport.abort()
+            return
         self._writers += [writer, there[1]]
         self._clients.append(writer)
         await asyncio.gather(self._copy(reader, there[1]), self._copy(there[0], writer))

@@ -280,7 +280,7 @@ def test_who_has_said_its_last_word_does_not_come_again() -> None:
     both.server.link.stalled = False
     both.client.link.lost = True
     both.run()
-    assert session_of(both.client).core.said_disconnect
+    assert session_of(both.client).session.said_disconnect
     lose(both)
     assert both.client.connection.session is None
     session_of(both.server)
