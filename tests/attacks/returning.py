@@ -77,9 +77,9 @@ class Session:
     def victim(self) -> Victim:
         return self.peer.victim
 
-    def says(self, *envelopes: bytes, **fields: Any) -> None:
+    def says(self, *envelopes: bytes, ack: int = 1, sealed: bool = True) -> None:
         """The peer says what it should."""
-        self.peer.say(self.peer.flight(*envelopes, **({"ack": 1} | fields)))
+        self.peer.say(self.peer.flight(*envelopes, ack=ack, sealed=sealed))
 
     def account(self, **changes: Any) -> Account:
         """The truth about the session, as the peer knows it, but for the changes."""

@@ -69,6 +69,21 @@ def test_an_answer_that_never_arrived_is_sent_again_byte_for_byte() -> None:
     assert answer.received.envelope == sent
 
 
+def test_an_ack_that_was_lost_comes_at_once() -> None:
+    """Until it comes the slot of the call is taken at the server."""
+    both = make_pair()
+    _, asked = ask(both)
+    both.server.connection.respond(asked.id, paid())
+    both.client.link.lost = True
+    both.run(1.0)
+    both.client.take(ResponseReceived)
+    lose(both)
+    core = session_of(both.server).core
+    assert core._answering.calls.open == 1
+    resume(both)
+    assert core._answering.calls.open == 0
+
+
 @pytest.mark.parametrize("lost", [True, False], ids=["lost", "due"])
 def test_a_seal_over_what_has_come_follows_at_once(lost: bool) -> None:
     both = make_pair()
