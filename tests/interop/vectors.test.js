@@ -2,17 +2,19 @@
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import { test } from "node:test";
-import { agree, readHello, readRequest, readResponse } from "./client/admission.js";
+import { DEFAULT_LIMITS, agree, readHello, readRequest, readResponse } from "./client/admission.js";
 import {
   checkExchangeKey, checkSigningKey, judgeChain, kidOf, readCertificate, readCertificateRequest, verifySignature,
 } from "./client/certificates.js";
 import { chainNext, chainStart, entryOf, leafOf, makeSeal, sealHolds, sealMessage } from "./client/chain.js";
 import { Refused, ed25519Public, hex, unhex, x25519Public } from "./client/common.js";
-import { KINDS, digestOf, nonceOf } from "./client/messages.js";
+import { KINDS, digestOf, kindOf, nonceOf } from "./client/messages.js";
 import { Initiator, Responder, verifyProof } from "./client/noise.js";
+import { Session } from "./client/session.js";
+import { brokenPosition, checkResumed, clientProof, goOn, heldBy, judgeResume, positionsOf, serverProof } from "./client/resume.js";
 import { contradict, verifyReceipt } from "./client/receipts.js";
 import { RecordCipher, RecordReader, readAlert } from "./client/records.js";
-import { Malformed, decode, isCanonical } from "./client/wire.js";
+import { Malformed, decode, encode, isCanonical } from "./client/wire.js";
 
 const load = (name) =>
   JSON.parse(fs.readFileSync(new URL(`../vectors/${name}.json`, import.meta.url), "utf8"));
@@ -243,3 +245,160 @@ test("receipts", () => {
   for (const { what, receipts: pair, contradict: expected } of contradictions)
     assert.equal(contradict(...pair.map(unhex)), expected, what);
 });
+
+const partyOf = (name) => ({ kid: unhex(people[name].kid), signingKey: unhex(people[name].signing_public) });
+const ownOf = (name) => ({ kid: unhex(people[name].kid), signingSeed: unhex(people[name].signing_seed) });
+
+/** The session of the file at the end that reads, which is its server. */
+function reader(vectors, { limits, sent, asked }) {
+  const session = new Session({
+    id: unhex(vectors.session_id), own: ownOf(vectors.recipient), peer: partyOf(vectors.signer), dir: 1,
+    limits: { ...DEFAULT_LIMITS, ...limits }, answers: true,
+  });
+  session.out.number = session.sentHere = sent;
+  for (const { number, leaf, granted, ...kind } of asked) {
+    const call = { number, leaf: unhex(leaf), kind: kindOf(kind), credit: granted, items: 0 };
+    session.calls.set(number, Object.assign(call, { settle: () => {}, emit: () => {} }));
+  }
+  return session;
+}
+
+test("flights", () => {
+  const vectors = load("flights");
+  cases([...vectors.taken, ...vectors.refused, ...vectors.calls], (one) => {
+    const session = reader(vectors, one);
+    for (const flight of one.before) session.receive(unhex(flight), vectors.now_ms);
+    let last;
+    try {
+      last = session.receive(unhex(one.flight), vectors.now_ms).at(-1);
+    } catch (error) {
+      assert.equal(error.fault, one.fault, one.what);
+      return error.rule;
+    }
+    assert.equal(last?.reason, one.reason, one.what);
+    return "";
+  });
+});
+
+const positionIn = ({ number, chain, sealed }) => ({ number, chain: unhex(chain), sealed });
+const accountIn = ({ received, sent }) => ({ received: positionIn(received), sent: positionIn(sent) });
+const heldIn = (own) => ({
+  chain: new Map(Object.entries(own.chain).map(([number, chain]) => [Number(number), unhex(chain)])),
+  received: own.received, receivedChain: unhex(own.received_chain), spanMessages: own.span_messages,
+});
+
+test("resume", () => {
+  const vectors = load("resume");
+  const [secret, h, id] = [vectors.secret, vectors.h, vectors.session_id].map(unhex);
+  assert.equal(hex(clientProof(secret, h)), vectors.client_proof);
+  assert.equal(hex(serverProof(secret, h)), vectors.server_proof);
+  const held = heldIn(vectors.positions.own);
+  for (const account of vectors.positions.accounts)
+    assert.equal(brokenPosition(held, accountIn(account)), account.broken, account.what);
+  const { attempt, own_kid: ownKid, client, own, judgements } = vectors.server;
+  const partyIn = (party) => ({ ...party, kid: unhex(party.kid) });
+  const known = { id, secret, attempt, ownKid: unhex(ownKid), client: partyIn(client), held: heldIn(own) };
+  for (const one of judgements) {
+    const who = { client: partyIn(one.client), serverKid: unhex(one.server_kid), h };
+    assert.equal(judgeResume(known, { ...who, resume: decode("Resume", unhex(one.resume)) }), one.verdict, one.what);
+  }
+  cases(vectors.client.confirmations, ({ resumed }) =>
+    ruleOf(() => checkResumed(heldIn(vectors.client.own), secret, h, decode("Resumed", unhex(resumed)))));
+});
+
+/** What a flight did to the session of who sent it: the other half of Session.receive(), for flights that are given. */
+function said(session, bytes, now) {
+  const flight = decode("Flight", bytes);
+  flight.envelopes.forEach((envelope, i) => {
+    const number = flight.first_number + i;
+    if (number <= session.out.number) {
+      assert.ok(session.out.kept.find((one) => one.number === number).envelope.equals(envelope), "the same bytes again");
+      session.sentHere = Math.max(session.sentHere, number);
+      return;
+    }
+    const isRequest = envelope[0] === 1;
+    const value = decode(isRequest ? "RatatoskrRequest" : "RatatoskrResponse", envelope.subarray(1));
+    const hop = flight.hops.find(({ index }) => index === i);
+    const call = isRequest && {
+      kind: kindOf(value), envelope, items: 0, credit: hop?.credit || 16, settle: () => {}, emit: () => {}, deadline: Infinity,
+    };
+    session.replay({ envelope, call, answers: !isRequest && value.last && value.request_number }, now);
+  });
+  if (flight.seal) session.out.sealed = flight.first_number + flight.envelopes.length - 1;
+  for (const { grant } of flight.controls) {
+    const call = grant && session.calls.get(grant.request_number);
+    if (call) call.credit = call.told = Math.max(call.credit, grant.items);
+  }
+}
+
+for (const name of ["session-0001", "session-0012"])
+  test(`a conversation: ${name}`, () => {
+    const vectors = load(name);
+    const ends = {};
+    vectors.transports.forEach((transport, round) => {
+      const { initiator, responder } = endsOf({ ...vectors, ...transport });
+      const [m1, m2, m3, response, ...data] = transport.records;
+      const body = ({ record }) => unhex(record).subarray(4);
+      assert.equal(hex(initiator.writeM1()), hex(body(m1)));
+      responder.readM1(body(m1));
+      const hello = initiator.readM2(body(m2));
+      const again = ({ body: b, signature }) => Buffer.concat([b, signature]);
+      const echo = (end, proof) => () => {
+        const text = end.state.encryptAndHash(again(proof));
+        return text;
+      };
+      assert.equal(hex(responder.writeM2(echo(responder, hello))), hex(body(m2)));
+      verifyProof(readCertificate(unhex(people.server.chain[0])), "ratatoskr-v1 server-auth", hello);
+      const asked = responder.readM3(body(m3));
+      verifyProof(readCertificate(unhex(people.device.chain[0])), "ratatoskr-v1 device-auth", asked);
+      assert.equal(hex(initiator.writeM3(echo(initiator, asked))), hex(body(m3)));
+      const keys = initiator.finish();
+      assert.deepEqual(
+        [keys.h, keys.sessionId, keys.resumeSecret, keys.clientKey, keys.serverKey].map(hex),
+        [transport.h, transport.session_id, transport.resume_secret, transport.client_key, transport.server_key]);
+
+      const request = readRequest(asked.body);
+      const inbound = new RecordCipher(keys.aead, keys.serverKey);
+      const outbound = new RecordCipher(keys.aead, keys.clientKey);
+      const { accepted } = readResponse(inbound.open(4, body(response)));
+      const now = (at) => nowMs + at;
+      if (round === 0) {
+        const limits = agree(request.limits, accepted.limits);
+        const common = { id: keys.sessionId, secret: keys.resumeSecret, limits, answers: true };
+        ends.client = new Session({ ...common, own: ownOf("device"), peer: partyOf("server"), dir: 0 });
+        ends.server = new Session({ ...common, own: ownOf("server"), peer: partyOf("device"), dir: 1 });
+      } else {
+        const bare = (position) => ({ received: position.received, sent: position.sent });
+        const { client, server } = ends;
+        const trim = ({ resume: { received, sent } }) => ({ received, sent });
+        assert.deepEqual(positionsOf(client), trim(request), "the positions that the client says");
+        assert.deepEqual(hex(clientProof(client.secret, asked.h)), hex(request.resume.proof));
+        assert.equal(brokenPosition(heldBy(server), request.resume), 0);
+        checkResumed(heldBy(client), client.secret, keys.h, accepted.resumed);
+        goOn(client, accepted.resumed, now(response.at_ms));
+        goOn(server, request.resume, now(response.at_ms)); // the server says what holds when it has taken in the client's
+        assert.deepEqual(positionsOf(server), bare(accepted.resumed), "the positions that the server says");
+      }
+      // Records are applied in the order in which they are written and arrive.
+      const moments = data.flatMap((one) => [
+        [one.at_ms, 1, one, "written"],
+        ...(one.lost ? [] : [[one.at_ms + vectors.latency_ms, 0, one, "read"]]),
+      ]);
+      moments.sort(([a, b], [c, d]) => a - c || b - d);
+      for (const [at, , one, what] of moments) {
+        const [writer, reader] = one.from === "client" ? [ends.client, ends.server] : [ends.server, ends.client];
+        if (what === "read") {
+          reader.receive(unhex(one.plaintext), now(at));
+          continue;
+        }
+        const cipher = one.from === "client" ? outbound : inbound;
+        assert.equal(hex(cipher.open(one.type, body(one))), one.plaintext);
+        said(writer, unhex(one.plaintext), now(at));
+        const flight = decode("Flight", unhex(one.plaintext));
+        assert.ok(encode("Flight", flight).equals(unhex(one.plaintext)));
+        for (const [field, said] of [["disconnect", "disconnect"], ["go_away", "goAway"]])
+          if (flight.controls.some((control) => control[field])) writer.said[said] = true;
+      }
+    });
+    for (const session of Object.values(ends)) assert.ok(session.over);
+  });

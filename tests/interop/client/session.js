@@ -505,6 +505,12 @@ export class Session {
     return chosen;
   }
 
+  /** For who replays what was said. */
+  replay(one, now) {
+    this.#commit(one, now);
+    this.sentHere = Math.max(this.sentHere, one.number);
+  }
+
   /** A message gets its number and its place in the chain, and is kept until it is acknowledged. */
   #commit(one, now) {
     const { out } = this;
