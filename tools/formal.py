@@ -125,7 +125,7 @@ def models() -> list[Model]:
 
 
 def run(model: Model, variant: str, proverif: str) -> tuple[list[Result], float]:
-    """The results of one variant, and the seconds that they took. Raises RuntimeError where ProVerif does not answer."""
+    """The results of one variant, and the seconds that took. Raises RuntimeError where ProVerif does not answer."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, model.name)
         path.write_text(model.text(variant), encoding="utf-8")
@@ -137,10 +137,11 @@ def run(model: Model, variant: str, proverif: str) -> tuple[list[Result], float]
     said = _SUMMARY.findall(done.stdout)
     expected = model.expected(variant)
     if done.returncode or len(said) != len(expected):
-        raise RuntimeError(f"{model.name}, {variant}: {len(said)} answers to {len(expected)} queries: {done.stdout[-2000:]}")
+        raise RuntimeError(
+            f"{model.name}, {variant}: {len(said)} answers to {len(expected)} queries: {done.stdout[-2000:]}"
+        )
     return [
-        Result(model.name, variant, name, wanted, answer)
-        for (name, wanted), answer in zip(expected, said, strict=True)
+        Result(model.name, variant, name, wanted, answer) for (name, wanted), answer in zip(expected, said, strict=True)
     ], seconds
 
 

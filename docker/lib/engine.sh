@@ -111,7 +111,7 @@ pip_setting() {
     fi
 }
 
-# What builds need on this machine to reach a package index: build arguments, and the authorities in docker/local.
+# What builds need on this machine to reach the package indexes: build arguments, and the authorities in docker/local.
 collect_pip_settings() {
     local name value authorities
     pip_arguments=()
@@ -122,6 +122,8 @@ collect_pip_settings() {
             *) pip_arguments+=(--build-arg "PIP_$(printf %s "$name" | tr 'a-z-' 'A-Z_')=$value") ;;
         esac
     done
+    value=${NPM_CONFIG_REGISTRY:-$(npm config get registry 2>/dev/null || true)}
+    [ -z "$value" ] || pip_arguments+=(--build-arg "NPM_CONFIG_REGISTRY=$value")
     authorities=$(pip_setting cert)
     authorities=${authorities:-${SSL_CERT_FILE:-}}
     if [ -f "$authorities" ] && ! cmp -s "$authorities" "$root/docker/local/ca.crt"; then

@@ -78,7 +78,7 @@ def test_an_ack_that_was_lost_comes_at_once() -> None:
     both.run(1.0)
     both.client.take(ResponseReceived)
     lose(both)
-    core = session_of(both.server).core
+    core = session_of(both.server).session
     assert core._answering.calls.open == 1
     resume(both)
     assert core._answering.calls.open == 0
