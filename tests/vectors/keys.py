@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha512
 from typing import Any
 
 from ratatoskr.identity import KeyRefused, VerifyKey, check_exchange_key
@@ -65,6 +66,7 @@ def signatures() -> list[dict[str, Any]]:
         "a changed bit in S": good[:-1] + bytes([good[-1] ^ 1]),
         "S and the order": good[:32] + (s + ORDER).to_bytes(32, "little"),
         **{f"R of small order, {at}": r + bytes(32) for at, r in enumerate(sorted(SMALL_ORDER_SIGNING_KEYS)[:3], 1)},
+        "R is the neutral point, and the equation holds": neutral(message),
         "63 bytes": good[:63],
         "65 bytes": good + b"\0",
         "by the provider": PROVIDER.sign(message),
@@ -73,6 +75,15 @@ def signatures() -> list[dict[str, Any]]:
         {"what": what, "message": message.hex(), "signature": signature.hex(), "valid": key.verify(signature, message)}
         for what, signature in cases.items()
     ]
+
+
+def neutral(message: bytes) -> bytes:
+    """A signature of the device's own key that libraries take: S = k · a, so that R is the neutral point."""
+    seed, public = DEVICE.keys.to_bytes()[32:], DEVICE.keys.public.signing_key
+    scalar = int.from_bytes(sha512(seed).digest()[:32], "little") & ~7 & (1 << 254) - 1 | 1 << 254
+    r = (1).to_bytes(32, "little")
+    k = int.from_bytes(sha512(r + public + message).digest(), "little") % ORDER
+    return r + (k * scalar % ORDER).to_bytes(32, "little")
 
 
 def make() -> dict[str, Any]:
