@@ -112,7 +112,7 @@ def test_every_rule_that_a_page_names_exists() -> None:
     prefixes = {rule.split(".")[0] for rule in known} - {"resume", "span"}
     for page in PAGES:
         for name in re.findall(rf"`((?:{'|'.join(sorted(prefixes))})\.[a-z_-]+)`", by_hand(page)):
-            assert name in known | {"timer.", "request."} or name.endswith(".json"), f"{page.name}: {name}"
+            assert name in known | {"timer.", "request."} or name.endswith((".json", ".pv")), f"{page.name}: {name}"
 
 
 # Failures that the protocol knows by name
@@ -257,3 +257,8 @@ def test_every_test_that_the_pages_name_exists() -> None:
         assert re.search(rf"^(?:async )?def {function}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), (
             f"{file}::{function}"
         )
+
+
+def test_every_formal_model_is_named() -> None:
+    named = re.findall(r"`(\w+\.pv)`", text(SPEC / "security.md"))
+    assert sorted(named) == sorted(path.name for path in (SPEC / "formal").glob("*.pv"))
