@@ -44,11 +44,16 @@ def test_every_fault_has_a_code_of_its_own_in_the_range_for_applications() -> No
 
 
 def test_a_session_that_ended_with_a_fault_is_not_continued_and_a_lost_transport_is() -> None:
-    assert not any(each.may_reconnect for each in Fault if each.cls is FaultClass.SESSION)
+    assert {each for each in Fault if each.cls is FaultClass.SESSION and each.may_reconnect} == {
+        Fault.SESSION_EXPIRED,  # these three end a session that has no connection
+        Fault.SESSION_UNKNOWN,
+        Fault.SESSION_ABANDONED,
+    }
     assert [each for each in Fault if each.cls is FaultClass.NONE] == [Fault.CLEAN]
     assert {each for each in Fault if each.cls is FaultClass.TRANSPORT and not each.may_reconnect} == {
         Fault.REFUSED,
         Fault.REJECTED,
+        Fault.SESSION_REPLACED,
     }
 
 
