@@ -36,16 +36,20 @@ class Ending:
         self.disconnect: Disconnect | None = None
         """What the driver is still to be told."""
 
-    def begin(self, fault: ProtocolFault, failure: Failure | None, *, awaits_peer: bool) -> bool:
+    def begin(
+        self, fault: ProtocolFault, failure: Failure | None, *, awaits_peer: bool, stranger: bool = False
+    ) -> bool:
         """The connection ends. Returns whether what waits to be written is given up.
 
         ``failure``: why the application rejected the connection request. ``awaits_peer``: the peer ends the transport.
+        ``stranger``: the peer is not authenticated, and the close tells it no more than the alert does.
         """
         row = fault.fault
         abort = row in _ABORTING
         self.closed = Closed(row, fault.rule, fault.detail, self.reference, failure)
         if not awaits_peer:
-            self.disconnect = Disconnect(row.code, row.name, abort=abort)
+            told = Fault.REFUSED if stranger else row
+            self.disconnect = Disconnect(told.code, told.name, abort=abort)
         return abort
 
     def lost(self, how: str, *, clean: bool) -> Fault | None:

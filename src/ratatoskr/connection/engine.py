@@ -303,20 +303,21 @@ class Engine:
     def _fault(self, fault: ProtocolFault, now: Now) -> None:
         """A rule was broken or a deadline passed: tell the peer what it may know, and close."""
         state = self._machine.state
-        if state in _BEFORE_AUTHENTICATION and fault.fault is not Fault.ABANDONED:
+        stranger = state in _BEFORE_AUTHENTICATION and fault.fault is not Fault.ABANDONED
+        if stranger:
             self._ending.reference = int.from_bytes(self._config.entropy(4), "big") or 1
             self._writer.add(encode_alert(ALERT_REFUSED, self._ending.reference))
         elif state in (State.OPEN, State.DRAINING) and fault.fault.cls is FaultClass.SESSION:
             last = self._session.last_flight(now, fault.fault.code, fault.rule)
             self._writer.add(self._side.established.send.protect(RecordType.DATA, last))
-        self._close(fault, Input.FAULT, now)
+        self._close(fault, Input.FAULT, now, stranger=stranger)
 
-    def _close(self, fault: ProtocolFault, input: Input, now: Now) -> None:
+    def _close(self, fault: ProtocolFault, input: Input, now: Now, *, stranger: bool = False) -> None:
         """Nothing more will be read. What is outbound goes out, then the transport ends."""
         side = self._side
         self._reader.stop()
         awaits_peer = fault.fault is Fault.CLEAN and isinstance(side, ClientSide)
-        if self._ending.begin(fault, side.failure, awaits_peer=awaits_peer):
+        if self._ending.begin(fault, side.failure, awaits_peer=awaits_peer, stranger=stranger):
             self._writer.clear()
         self._leave_session(fault.fault, now)
         self._timers.clear()

@@ -336,3 +336,18 @@ def test_closing_waits_for_nothing_but_the_end() -> None:
     assert victim.connection.state is State.CLOSING
     assert victim.wait.until == victim.clock.now.mono + Limits().close_timeout
     assert [event.id for event in victim.seen(RequestFailed)] == [search_end]
+
+
+@pytest.mark.parametrize("state", [State.LISTENING, State.CHALLENGED])
+@pytest.mark.parametrize(("data", "fault"), [(b"", Fault.HANDSHAKE_TIMEOUT), (b"\xff" * 8, Fault.RECORD_MALFORMED)])
+def test_the_close_tells_a_stranger_no_more_than_the_alert(state: State, data: bytes, fault: Fault) -> None:
+    """By another code it would learn how far it came."""
+    victim = bring(SERVER_SIDE, state).victim
+    victim.feed(data)
+    victim.clock.advance(11.0)
+    victim.drain()
+    (told,) = victim.disconnects
+    assert (told.code, told.reason) == (Fault.REFUSED.code, "REFUSED")
+    victim.eof()
+    assert victim.closed is not None
+    assert victim.closed.fault is fault
