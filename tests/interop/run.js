@@ -51,6 +51,28 @@ async function publish(url, folder, count) {
   return `${count} offers published at once`;
 }
 
+/** Whoever comes with the session's name and not with what belongs to it changes nothing. */
+async function imposters(session, open) {
+  const like = (changes) => Object.assign(Object.create(session), { end: () => {} }, changes);
+  const rejected = (reason) => (error) => error.rule === "admission.rejected" && error.error.reason === reason;
+  await assert.rejects(open(like({ attempt: 0 })), rejected("RESUME_STALE"));
+  const elsewhere = { ...session.out, chain: crypto.randomBytes(32) };
+  await assert.rejects(open(like({ attempt: 10, out: elsewhere })), rejected("SESSION_DIVERGED"));
+  const stranger = await open(like({ attempt: 11, secret: crypto.randomBytes(32) }));
+  assert.equal(stranger.resumed, undefined);
+  assert.equal((await stranger.drain()).fault, "CLEAN");
+  return "RESUME_STALE, SESSION_DIVERGED, and a new session without the secret";
+}
+
+/** More calls than slots: session.md, "Slots". */
+async function slots(url, device) {
+  const connection = await connect(await overWebSocket(url), { ...device, limits: { requests_open: 2 } });
+  const calls = Array.from({ length: 20 }, () => connection.exchange(SEARCH, { query: "node lamp 1" }));
+  await Promise.all(calls);
+  assert.equal((await connection.drain()).fault, "CLEAN");
+  return "20 searches in 2 slots";
+}
+
 async function scenario(url, folder, say, options = {}) {
   const device = who(folder, "device");
   const wallet = walletOf(device.identity);
@@ -119,6 +141,8 @@ async function scenario(url, folder, say, options = {}) {
     verifyReceipt(await late.receipt(), peer.signingKey);
     say("cut and resumed", `${late.message.payment_id}, same session ${hex(resumed.session.id).slice(0, 8)}`);
 
+    say("not taken over", await imposters(session, open));
+
     const end = await resumed.drain();
     assert.deepEqual([end.rule, end.fault], ["disconnect", "CLEAN"]);
     say("drained", "clean end");
@@ -129,6 +153,7 @@ async function scenario(url, folder, say, options = {}) {
 
 export async function everything(url, folder, say = () => {}) {
   say("provider", await publish(url, folder, 40));
+  say("slots", await slots(url, who(folder, "device")));
   await scenario(url, folder, (...what) => say("ws", ...what), { name: "ws" });
   const proxy = await tlsProxy(Number(new URL(url).port));
   try {

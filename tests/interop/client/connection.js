@@ -186,7 +186,8 @@ export class Connection {
   #arm(now) {
     clearTimeout(this.timer);
     const quiet = Math.max(this.heardAt, this.pingedAt) + this.times.heartbeat;
-    const due = Math.min(this.session.deadline(), quiet, this.heardAt + this.times.liveness);
+    const { record: recordMs, liveness } = this.times;
+    const due = Math.min(this.session.deadline(), quiet, this.heardAt + liveness, (this.recordAt ?? Infinity) + recordMs);
     this.timer = setTimeout(() => this.#guard(() => this.#flush()), Math.max(1, due - now));
   }
   #enter(state, milliseconds, rule) {

@@ -52,7 +52,8 @@ class Budget {
 
 /** The half of a call that asks: states OPEN, CANCELLED, GIVEN_UP and DONE of session.md, "Calls". */
 class Call {
-  constructor(kind, envelope, { now, timeoutMs = DEFAULT_TIMEOUT_MS, credit = DEFAULT_CREDIT }) {
+  constructor(kind, envelope, { now, timeoutMs = DEFAULT_TIMEOUT_MS, credit = 0 }) {
+    credit ||= DEFAULT_CREDIT; // a hop that says nothing, or 0, says 16
     Object.assign(this, { kind, envelope, credit, began: credit, told: credit, items: 0, given: 0 });
     this.deadline = now + timeoutMs;
     this.events = []; // items and the outcome, for whoever reads the stream
@@ -376,14 +377,14 @@ export class Session {
           violations: (message.violations ?? []).map((one) => ({ ...one, description: "" })),
         })
       : goingAway();
-    this.respond(message, { error });
+    this.respond(message, { error, sealed: message.rule === "kind.unknown" || undefined });
     return { refused: message, reason: error.reason, theirs };
   }
 
-  respond({ number, leaf, value, kind }, { payload, error, index = 0, last = true }) {
+  respond({ number, leaf, value, kind }, { payload, error, index = 0, last = true, sealed = !kind || kind.sealed }) {
     const { type, operation } = value;
     const response = { request_number: number, request_leaf: leaf, type, operation, index, last, payload, error };
-    this.replies.push({ envelope: responseEnvelope(response), sealed: !kind || kind.sealed, answers: last && number });
+    this.replies.push({ envelope: responseEnvelope(response), sealed, answers: last && number });
     this.wake?.();
   }
 

@@ -132,9 +132,11 @@ class Reader {
     return this.bytes.subarray(start, this.at);
   }
   tag() {
+    const start = this.at;
     const tag = this.varint();
     const number = tag >> 3n;
-    if (number === 0n || number > 536870911n) throw new Malformed("no such field number");
+    const tooLong = this.at - start > 5 || number > 536870911n; // more than 32 bits: as parsers of Protobuf do
+    if (number === 0n || tooLong) throw new Malformed("no such field number");
     return [Number(number), Number(tag & 7n)];
   }
   /** The raw value of one wire type: a BigInt, or bytes. */
