@@ -43,7 +43,7 @@ async function publish(url, folder, count) {
   });
   const calls = Array.from({ length: count }, (_, i) =>
     connection.exchange(PUBLISH, {
-      publication_id: `node-${run}-${i}`, offer_id: `node-lamp-${i}`, title: `node lamp ${i}`, description: "A lamp.",
+      publication_id: `node-${run}-${i}`, offer_id: `node-lamp-${i}`, title: `node lamp ${i}`, description: "A lamp. ".repeat(500),
       category: "lamps", price: { currency: "EUR", units: 39, nanos: 0 }, stock: 10,
     }));
   await Promise.all(calls);
@@ -64,13 +64,13 @@ async function imposters(session, open) {
   return "RESUME_STALE, SESSION_DIVERGED, and a new session without the secret";
 }
 
-/** More calls than slots: session.md, "Slots". */
+/** More calls than slots (session.md, "Slots"), and a new key after every third record (records.md, "Change of key"). */
 async function slots(url, device) {
-  const connection = await connect(await overWebSocket(url), { ...device, limits: { requests_open: 2 } });
+  const connection = await connect(await overWebSocket(url), { ...device, limits: { requests_open: 2 }, keyLimits: { records: 3 } });
   const calls = Array.from({ length: 20 }, () => connection.exchange(SEARCH, { query: "node lamp 1" }));
   await Promise.all(calls);
   assert.equal((await connection.drain()).fault, "CLEAN");
-  return "20 searches in 2 slots";
+  return "20 searches in 2 slots, under many keys";
 }
 
 async function scenario(url, folder, say, options = {}) {

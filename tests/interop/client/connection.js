@@ -18,6 +18,7 @@ export class Connection {
    */
   constructor(transport, options) {
     const { identity, trust, serverName, session, suite = 0x0001, token = "", limits = {}, sessionMs = 60000 } = options;
+    this.keyLimits = options.keyLimits;
     Object.assign(this, { transport, identity, trust, serverName, previous: session, suite, token, sessionMs });
     this.own = { ...DEFAULT_LIMITS, ...limits };
     this.clock = options.clock ?? Date.now;
@@ -69,7 +70,7 @@ export class Connection {
     must(m3.length <= hello.request_bytes, "admission.length");
     this.keys = this.handshake.finish();
     this.handshake = undefined;
-    this.outbound = new RecordCipher(this.keys.aead, this.keys.clientKey);
+    this.outbound = new RecordCipher(this.keys.aead, this.keys.clientKey, this.keyLimits); // a sender may change it sooner
     this.inbound = new RecordCipher(this.keys.aead, this.keys.serverKey);
     const { accept, handshake } = this.times;
     this.#enter("REQUESTED", Math.min(hello.accept_timeout_ms, accept) + handshake, "timer.accept");

@@ -42,7 +42,7 @@ const LAST_COUNTER = 2n ** 64n - 1n;
 
 /** "Protected records" and "Change of key", for one direction. */
 export class RecordCipher {
-  constructor(aead, key, { records = 1048576, bytes = 64 * 2 ** 30 } = {}) {
+  constructor(aead, key, { records = 2 ** 20, bytes = 2 ** 36 } = {}) {
     this.aead = aead;
     this.key = key;
     this.counter = 0n;
