@@ -79,8 +79,8 @@ class Presence:
     def close(self) -> None:
         """Nobody comes back: end what waits, and what begins to wait from now on."""
         self._closing = True
-        for session in self._sessions.waiting():
-            self._wake(session)
+        for kept in list(self._kept.values()):
+            kept.calls.wake()
 
     def _new_client(self, line: Line, session: ResumableSession | None, new_calls: NewCalls) -> _Kept:
         def forget() -> None:
@@ -100,10 +100,6 @@ class Presence:
         if self._closing:
             session.abandon()
         for each in self._sessions.wait(session):
-            self._wake(each)
-
-    def _wake(self, session: ResumableSession) -> None:
-        """Let a session tell what becomes of it, unless it is of another server that uses the same table."""
-        kept = self._kept.get(session.session_id)
-        if kept is not None:
-            kept.calls.wake()
+            kept = self._kept.get(each.session_id)
+            if kept is not None:  # else it is of another server that uses the same table
+                kept.calls.wake()

@@ -22,11 +22,27 @@ class Recording(dict[object, Any]):
         super().__setitem__(token, task)
 
 
-async def until(condition: Callable[[], object]) -> None:
+async def until(condition: Callable[[], object], seconds: float = SECONDS) -> None:
     """Let the loop turn until that holds."""
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - there is nothing to wait for but turns
             await asyncio.sleep(0)
+
+
+async def turns(count: int) -> None:
+    """Let the loop turn so often."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def outcome(call: asyncio.Task[Any]) -> Any:
+    """What a call came to: its answer, or its exception."""
+    return (await asyncio.gather(call, return_exceptions=True))[0]
+
+
+async def lost(peer: Peer) -> None:
+    """Wait until it has no line."""
+    await until(lambda: not peer.connected)
 
 
 def left(peer: Peer) -> dict[str, int]:

@@ -7,7 +7,6 @@ from collections import Counter
 from contextlib import AsyncExitStack
 
 import pytest
-from google.protobuf.wrappers_pb2 import BytesValue
 
 from ratatoskr import (
     CallRefused,
@@ -22,13 +21,9 @@ from ratatoskr import (
 from ratatoskr.service import MemoryStore, Redial
 from ratatoskr_websockets import ConnectFailed
 from tests.scenarios.websockets.rest import kept, left, until
-from tests.scenarios.websockets.world import CALL_BACK, COUNT, DOUBLE, ECHO, HOLD, Relay, World, echo_router, url
+from tests.scenarios.websockets.world import CALL_BACK, COUNT, DOUBLE, ECHO, HOLD, Relay, World, echo_router, url, word
 
 SOON = Redial(first_delay=0.02, longest_delay=0.1, spread=0.05, steady_after=1.0)
-
-
-def word(text: str) -> BytesValue:
-    return BytesValue(value=text.encode())
 
 
 @pytest.mark.parametrize("when", ["before the answer", "while nobody is there"])

@@ -13,22 +13,13 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from ratatoskr import CallError, CallRefused, Closed, Fault, Limits, OutcomeUnknown
 from ratatoskr.service import NO_RETRIES, Redial
 from ratatoskr_websockets import Peer, Server
-from tests.scenarios.websockets.rest import at_rest, kept, until
-from tests.scenarios.websockets.world import COUNT, DOUBLE, ECHO, HOLD, Relay, World
+from tests.scenarios.websockets.rest import at_rest, kept, turns, until
+from tests.scenarios.websockets.world import COUNT, DOUBLE, ECHO, HOLD, Relay, World, word
 
 SOON = Redial(first_delay=0.01, longest_delay=0.05, spread=0.02, steady_after=1.0)
 AT_ONCE = replace(SOON, first_delay=0.001, longest_delay=0.001, spread=0.001)
 LATE = Redial(first_delay=30.0)
 MANY_CANCELS = Limits(cancels_per_minute=1_000_000, ack_delay=0.001)
-
-
-def word(text: str) -> BytesValue:
-    return BytesValue(value=text.encode())
-
-
-async def turns(count: int) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 class Tasks:

@@ -173,6 +173,10 @@ def url(server: Server, scheme: str = "ws") -> str:
     return f"{scheme}://127.0.0.1:{server.port}"
 
 
+def word(text: str) -> BytesValue:
+    return BytesValue(value=text.encode())
+
+
 def payment(key: str = "e2e-1", units: int = 10) -> AuthorizePayment:
     return AuthorizePayment(
         end_to_end_id=key,
@@ -201,7 +205,7 @@ class Relay:
     def __init__(self, port: int) -> None:
         self._target = port
         self._open = True
-        self._silent = False
+        self._silent: set[asyncio.StreamWriter] = set()
         self.connections = 0
         """Clients that were let in."""
         self.refused = 0
@@ -232,7 +236,7 @@ class Relay:
 
     def cut_client(self) -> None:
         """End the clients' sides alone: the server notices nothing."""
-        self._silent = True
+        self._silent.update(self._writers)
         for writer in self._clients:
             writer.transport.abort()
 
@@ -280,5 +284,5 @@ class Relay:
         except ConnectionError:
             pass
         finally:
-            if not self._silent:
+            if writer not in self._silent:
                 writer.close()
