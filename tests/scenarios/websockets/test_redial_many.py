@@ -87,7 +87,7 @@ async def test_many_clients_whose_lines_are_cut_at_once(world: World, clients: i
         peers = [await stack.enter_async_context(world.connect_to(relay.url, each, redial=policy)) for each in configs]
         sessions = {peer.session_id for peer in peers}
         calls = [asyncio.create_task(peer.request(HOLD, word(f"{n}"))) for n, peer in enumerate(peers)]
-        await until(lambda: len(server._workshop.host.tasks) == clients)
+        await until(lambda: len(server._reception._workshop.bench.tasks) == clients)
         (relay.cut if noticed else relay.cut_client)()
         await until(lambda: not any(peer.connected for peer in peers))
         await until(lambda: all(peer.connected for peer in peers), seconds=50.0)
@@ -131,7 +131,7 @@ async def test_a_flood_of_resumes_leaves_one_line_and_one_session(world: World) 
         for number in range(30):
             await found_again(peer, relay, number + 1)
             (relay.cut if number % 2 else relay.cut_client)()
-        await until(lambda: len(server._lines) == 1 and server.peers)
+        await until(lambda: len(server._reception._lines) == 1 and server.peers)
         assert kept(server)["kept"] == kept(server)["sessions"] == 1
         world.release.set()
         assert (await call).value == b"xx"
@@ -163,7 +163,7 @@ async def test_who_names_the_session_of_another_gets_one_of_its_own(
         stolen = thief.session_id
         monkeypatch.setattr(ResumableSession, "claim", steal)
         (there,) = [each for each in server.peers if each.session_id == stolen]
-        there._line._driver._websocket.transport.abort()
+        there._line._driver._transport.abort()
         await until(lambda: thief.connected and thief.session_id != stolen)
         assert thief.session_id != session
         assert (await thief.request(ECHO, word("x"))).value == b"x"

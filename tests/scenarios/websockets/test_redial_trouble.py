@@ -50,7 +50,8 @@ async def test_a_server_s_client_is_one_peer_over_all_its_lines(world: World) ->
         session, address = there.session_id, there.address
         relay.cut()
         await until(lambda: not server.peers)
-        assert there.connected, "its calls wait"
+        assert not there.connected
+        assert there.closed is None, "its calls wait"
         assert server.find("device-1") is None
         await until(lambda: server.peers)
         assert server.peers == (there,)
@@ -94,7 +95,7 @@ async def test_a_server_that_closes_ends_what_waits(world: World, drain: bool) -
         relays = [await stack.enter_async_context(Relay(server.port)) for _ in range(3)]
         peers = [await stack.enter_async_context(world.connect_to(each.url, redial=LATE)) for each in relays]
         calls = [asyncio.create_task(peer.request(HOLD, word("x"))) for peer in peers]
-        await until(lambda: len(server._workshop.host.tasks) == 3)
+        await until(lambda: len(server._reception._workshop.bench.tasks) == 3)
         for relay in relays[:2]:
             relay.refuse()
             relay.cut()
@@ -233,8 +234,8 @@ async def test_resumed_lines_count_once_for_their_identity(world: World) -> None
             relay.cut_client()
             await found_again(peer, relay, number + 2)
             assert (await peer.request(ECHO, word("x"))).value == b"x"
-            await until(lambda: len(server._lines) == 1)
-        assert server._quota._counts.total() == 1
+            await until(lambda: len(server._reception._lines) == 1)
+        assert server._reception.quota._counts.total() == 1
 
 
 async def test_who_has_too_many_connections_comes_again_when_it_is_told(
@@ -280,8 +281,8 @@ async def test_a_decision_that_comes_too_late_for_its_line_harms_nobody(world: W
             decision.set()
         world.release.set()
         assert await connecting == b"xx"
-        await until(lambda: not server._lines)
-        assert server._quota._counts.total() == 0
+        await until(lambda: not server._reception._lines)
+        assert server._reception.quota._counts.total() == 0
 
 
 async def stay(world: World, url: str) -> bytes:
