@@ -47,6 +47,11 @@ def good() -> Iterator[Case]:
         scene.flight(seal=False, edit=lambda flight: flight.controls.add().MergeFromString(b"\x7a\0")),
     )
     yield "an unknown field", scene, scene.flight(search(), seal=False) + b"\x7a\0"
+    yield (
+        "an unknown group, of the greatest field number",
+        scene,
+        scene.flight(search(), seal=False) + bytes.fromhex("fbffffff0ffcffffff0f"),
+    )
     yield "a search with an unknown field", scene, scene.flight(envelope_of(search()) + b"\x78\1", seal=False)
     scene = Scene()
     scene.say(search(), seal=False)
@@ -85,6 +90,8 @@ def bad() -> Iterator[Case]:
 
     yield "5000 empty controls", scene, scene.flight(seal=False) + b"\x2a\0" * 5000
     yield "cut short", scene, scene.flight(payment())[:-1]
+    yield "field 2^29", scene, scene.flight(search(), seal=False) + bytes.fromhex("808080801000")
+    yield "a tag of six bytes", scene, scene.flight(search(), seal=False) + bytes.fromhex("f8808080800000")
     yield "the number before", scene, scene.flight(payment(), edit=lambda f: setattr(f, "first_number", 0))
     yield "the number after", scene, scene.flight(payment(), edit=lambda f: setattr(f, "first_number", 2))
     yield "an envelope too many", small, small.flight(search("a"), search("b"), search("c"))

@@ -123,15 +123,15 @@ class Reader {
     get more() {
         return this.at < this.bytes.length;
     }
-    varint() {
+    varint(longest = 10) {
         let value = 0n;
-        for (let shift = 0n; shift < 70n; shift += 7n) {
+        for (let shift = 0n; shift < 7n * BigInt(longest); shift += 7n) {
             if (!this.more) throw new Malformed("a varint is cut short");
             const byte = this.bytes[this.at++];
             value |= BigInt(byte & 127) << shift;
             if (byte < 128) return BigInt.asUintN(64, value);
         }
-        throw new Malformed("a varint of more than ten bytes");
+        throw new Malformed(`a varint of more than ${longest} bytes`);
     }
     take(length) {
         if (length > this.bytes.length - this.at) throw new Malformed("a length beyond the end");
@@ -140,18 +140,16 @@ class Reader {
         return this.bytes.subarray(start, this.at);
     }
     tag() {
-        const start = this.at;
-        const tag = this.varint();
+        const tag = this.varint(5);
         const number = tag >> 3n;
-        const tooLong = this.at - start > 5 || number > 536870911n; // more than 32 bits: as parsers of Protobuf do
-        if (number === 0n || tooLong) throw new Malformed("no such field number");
+        if (number === 0n || number > 536870911n) throw new Malformed("no such field number");
         return [Number(number), Number(tag & 7n)];
     }
     /** The raw value of one wire type: a BigInt, or bytes. */
     raw(wire, number, depth) {
         if (wire === VARINT) return this.varint();
         if (wire === FIXED64) return this.take(8);
-        if (wire === BYTES) return this.take(this.varint());
+        if (wire === BYTES) return this.take(this.varint(5));
         if (wire === FIXED32) return this.take(4);
         if (wire !== 3 || depth === 0) throw new Malformed("no such wire type");
         for (;;) {

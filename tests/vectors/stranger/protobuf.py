@@ -69,31 +69,31 @@ def wire_type(type: str) -> int:
 # Reading
 
 
-def varint(data: bytes, at: int) -> tuple[int, int]:
+def varint(data: bytes, at: int, longest: int = 10) -> tuple[int, int]:
     """The value, and the place behind it."""
     value = 0
-    for index in range(10):
+    for index in range(longest):
         if at + index >= len(data):
             raise Malformed("a varint is cut short")
         byte = data[at + index]
         value |= (byte & 127) << 7 * index
         if byte < 128:
             return value, at + index + 1
-    raise Malformed("a varint has more than ten bytes")
+    raise Malformed(f"a varint has more than {longest} bytes")
 
 
-def fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
+def fields(data: bytes, depth: int = 100) -> Iterator[tuple[int, int, Any]]:
     """Number, wire type and value of each field; of a group nothing but that it is whole."""
     at = 0
     while at < len(data):
-        number, kind, value, at = _field(data, at)
+        number, kind, value, at = _field(data, at, depth)
         if kind == 4:
             raise Malformed("a group ends that did not begin")
         yield number, kind, value
 
 
-def _field(data: bytes, at: int) -> tuple[int, int, Any, int]:
-    tag, at = varint(data, at)
+def _field(data: bytes, at: int, depth: int) -> tuple[int, int, Any, int]:
+    tag, at = varint(data, at, 5)
     number, kind = tag >> 3, tag & 7
     if not 0 < number < 2**29:
         raise Malformed(f"there is no field {number}")
@@ -104,11 +104,13 @@ def _field(data: bytes, at: int) -> tuple[int, int, Any, int]:
         size = 8 if kind == FIXED64 else 4
         value, at = data[at : at + size], at + size
     elif kind == BYTES:
-        length, at = varint(data, at)
+        length, at = varint(data, at, 5)
         value, at = data[at : at + length], at + length
     elif kind == 3:
+        if depth == 0:
+            raise Malformed("more than 100 groups and messages within one another")
         while True:
-            inner, inner_kind, _, at = _field(data, at)
+            inner, inner_kind, _, at = _field(data, at, depth - 1)
             if inner_kind == 4:
                 if inner != number:
                     raise Malformed("another group ends")
@@ -120,12 +122,12 @@ def _field(data: bytes, at: int) -> tuple[int, int, Any, int]:
     return number, kind, value, at
 
 
-def decode(name: str, data: bytes) -> dict[str, Any]:
+def decode(name: str, data: bytes, depth: int = 100) -> dict[str, Any]:
     """What a parser reads. Raises Malformed; NotCanonical where readers could differ. Unknown fields are dropped."""
     messages, _ = schema()
     found: dict[str, Any] = {}
     doubt = ""
-    for number, kind, value in fields(data):
+    for number, kind, value in fields(data, depth):
         field = messages[name].get(number)
         if field is None:
             continue
@@ -136,7 +138,7 @@ def decode(name: str, data: bytes) -> dict[str, Any]:
         if field.oneof and any(other.oneof == field.oneof and other.name in found for other in messages[name].values()):
             doubt = doubt or f"two members of {field.oneof}"
         try:
-            read = [_one(field, each) for each in _unpacked(value)] if packed else [_one(field, value)]
+            read = [_one(field, each, depth) for each in _unpacked(value)] if packed else [_one(field, value, depth)]
         except NotCanonical as why:
             doubt = doubt or str(why)
             continue
@@ -158,10 +160,10 @@ def _unpacked(data: bytes) -> Iterator[int]:
         yield value
 
 
-def _one(field: Field, value: Any) -> Any:
+def _one(field: Field, value: Any, depth: int) -> Any:
     messages, enums = schema()
     if field.type in messages:
-        return decode(field.type, value)
+        return decode(field.type, value, depth - 1)
     if field.type == "string":
         try:
             return value.decode("utf-8")
