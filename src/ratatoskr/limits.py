@@ -53,7 +53,7 @@ class Limits:
 
     # Before authentication
     handshake_bytes: int = 16 * 1024
-    """All handshake records together."""
+    """Bodies of the handshake's records: a client reads an M2 of so many, a server M1 and M3 together."""
 
     # Negotiated: announced to the peer
     record_bytes: int = 256 * 1024
