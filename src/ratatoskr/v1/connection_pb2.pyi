@@ -200,7 +200,7 @@ class ServerHello(_message.Message):
     REQUEST_BYTES_FIELD_NUMBER: _builtins.int
     ACCEPT_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     time_ms: _builtins.int
-    """The server's clock, milliseconds since the epoch, for devices without one."""
+    """The server's clock, milliseconds since the epoch: to be shown to people, never to judge by."""
     request_bytes: _builtins.int
     """Longest third message that the server reads, in bytes."""
     accept_timeout_ms: _builtins.int
