@@ -6,14 +6,17 @@ to. *Free* are numbers of other standards, and those that follow from the text a
 
 from __future__ import annotations
 
+from inspect import signature
+
 from ratatoskr import CUSTOM_TYPES_FROM, XX_CHACHAPOLY, XXHFS_AESGCM, Fault, Limits, admission, limits
 from ratatoskr.channel import RecordType, handshake, noise, records, suites
 from ratatoskr.connection import machine
 from ratatoskr.identity import certificates, claims, verify
 from ratatoskr.messages import envelopes, kinds, nonces, receipt, seals, validator, wire
 from ratatoskr.service import OncePolicy
-from ratatoskr.session import incoming, outgoing, sending
-from ratatoskr_websockets import dialing, names, transport
+from ratatoskr.session import incoming, metadata, outgoing, sending
+from ratatoskr_sandbox import SANDBOX_ACTIVITY, SANDBOX_STATEMENT, platform
+from ratatoskr_websockets import dialing, names, serve, transport
 
 OWN = Limits()
 MILLISECONDS = 1000
@@ -62,6 +65,7 @@ BOUND: dict[str, dict[str, tuple[float, ...]]] = {
         "11": (int(kinds.MessageType.PAYMENT_REQUEST),),
         "8": (envelopes.MAX_VIOLATIONS,),
         "86,400,000": (int(envelopes.MAX_RETRY_DELAY * MILLISECONDS),),
+        "1,024": (metadata._VALUE_BYTES,),
     },
     "flights": {
         "16": (suites.TAG_BYTES, incoming.DEFAULT_CREDIT, nonces.NONCE_BYTES),
@@ -87,6 +91,9 @@ BOUND: dict[str, dict[str, tuple[float, ...]]] = {
         "64": (len(verify._SPACES), verify.SIGNATURE_BYTES),
         "16": (suites.TAG_BYTES,),
         "20": (int(OWN.ack_delay * MILLISECONDS),),
+        "120,000": (signature(serve).parameters["session_timeout"].default * MILLISECONDS,),
+        "1,000": (platform.OPENING.minor / 100,),
+        "1000": (SANDBOX_STATEMENT.type, SANDBOX_ACTIVITY.type),
     },
     "limits": {
         "20": (OWN.control_burst,),
@@ -156,6 +163,7 @@ FREE: dict[str, dict[str, str]] = {
         "6": "a wire type",
         "7": "a wire type",
         "31": "an enumeration is an int32",
+        "100": "the vectors have groups as deep, and deeper",
         "64": _ALL_ELSE,
         "512": _ALL_ELSE,
         "128": _ALL_ELSE,
