@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(400)
 LOADED = {"img": "src", "link": "href", "script": "src", "iframe": "src", "source": "src", "video": "src"}
 """What a browser fetches by itself, by element."""
 NOT_FETCHED = {"canonical", "index", "next", "prev", "search"}
-_CSS = re.compile(r"(?:url\(|@import)\s*[\"']?([^\"')\s;]+)")
+_CSS = re.compile(r"(?:url\(\s*|@import\s+(?!url))[\"']?([^\"')\s;]+)")
 
 
 class Page(HTMLParser):
@@ -122,6 +122,8 @@ def test_what_a_browser_would_load_is_seen(tmp_path: Path) -> None:
     )
     loaded = Page(page).loaded
     assert loaded == {"https://fonts.example/a.css", "//cdn.example/b.js", "https://c.example/c.png", "d.png"}
+    style = '@import url("//f.example/f.css"); @import "//g.example/g.css"; a { background: url( h.png ) }'
+    assert _CSS.findall(style) == ["//f.example/f.css", "//g.example/g.css", "h.png"]
 
 
 def test_no_markup_is_left(pages: dict[Path, Page]) -> None:
@@ -147,6 +149,7 @@ def test_every_public_name_is_in_the_reference(package: str, site: Path, pages: 
     ("package", "said"),
     [
         ("ratatoskr", "An opaque handle of one request."),
+        ("ratatoskr", "Event = ConnectionRequested | Opened"),
         ("ratatoskr.service", "Asks the peer of one link."),
         ("ratatoskr.v1", "Reserves an amount on the debtor's account."),
         ("ratatoskr_stores", "This is ratatoskr.service.MemoryStore."),

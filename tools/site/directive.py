@@ -73,12 +73,12 @@ def _elsewhere(name: str, value: Any, home: str) -> Iterator[str]:
 
 
 def _data(package: str, name: str) -> Iterator[str]:
-    """A value: its type and what it is, where that is short."""
+    """A value: its type, and what it is where that is short; of an alias, always."""
     annotation, value, doc = names.assignment(package, name)
     yield f".. py:data:: {name}"
     if annotation not in {"", "Final", "TypeAlias"}:
         yield f"   :type: {annotation.removeprefix('Final[').removesuffix(']')}"
-    if len(value) < _LONG:
+    if annotation == "TypeAlias" or len(value) < _LONG:
         yield f"   :value: {value}"
     yield ""
     yield from (f"   {line}" for line in inspect.cleandoc(doc).splitlines())

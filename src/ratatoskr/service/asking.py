@@ -40,9 +40,9 @@ class Waiter:
 
 
 class Asker:
-    """Makes calls, on the footing of the moment. ``on_refusal`` is told of a footing that takes no more of them."""
+    """Makes calls, on the footing of the moment. ``on_refusal``: the footing takes no more of them."""
 
-    def __init__(self, host: Host, limits: Limits, retry: RetryPolicy, on_refusal: Callable[[Footing], None]) -> None:
+    def __init__(self, host: Host, limits: Limits, retry: RetryPolicy, on_refusal: Callable[[], None]) -> None:
         self.footing: Footing
         """The latest; where a call is made now, unless it takes none any more."""
         self.sessions: set[Footing] = set()
@@ -63,7 +63,7 @@ class Asker:
         A session may have ended that its connection does not yet say: whoever lasts waits for no news of that.
         """
         if not self.footing.at.takes_requests:
-            self._on_refusal(self.footing)
+            self._on_refusal()
         return self.footing
 
     async def exchange(self, kind: Kind[Req, Res], message: Req, **options: Unpack[CallOptions]) -> Exchange[Res]:

@@ -173,7 +173,7 @@ class Calls:
         if footing is not self._asker.footing:
             return
         if self._renew is not None:
-            self._move_on(footing)
+            self._move_on()
             return
         assert self._lost is not None
         self._asker.close(self._lost)
@@ -215,15 +215,17 @@ class Calls:
 
     def _depart(self, footing: Footing) -> None:
         """The peer takes no new requests."""
+        if footing is not self._asker.footing:
+            return
         if self._renew is not None:
-            self._move_on(footing)
-        elif footing is self._asker.footing:
+            self._move_on()
+        else:
             self.going_away = True
             self._departure.fire()
 
-    def _move_on(self, footing: Footing) -> None:
+    def _move_on(self) -> None:
         """No new requests are made there. Who lasts makes them in another session, while this one completes."""
-        if self._renew is not None and footing is self._asker.footing:
+        if self._renew is not None:
             self.wait()
             self._vacancy.fire()
 

@@ -188,6 +188,8 @@ def test_a_session_that_has_ended_is_polled_no_more(ground: Ground) -> None:
     assert ground.failed == [id]
     assert ground.ended == [Fault.SESSION_ABANDONED]
     assert ground.footing.waiting is None
+    ground.run(0.0)
+    assert ground.sleepers == [], "who slept for its deadlines is stopped"
     ground.footing.wake()
     ground.run(10.0)
     assert (len(ground.events), ground.sleepers, ground.host.next_in > 0) == (2, [], True)
@@ -202,6 +204,8 @@ def test_on_a_connection_its_driver_polls(ground: Ground) -> None:
     ground.footing.stand(line, lambda: woken.append(ground.clock.now.mono))
     assert ground.footing.at is ground.footing.connection is line
     assert ground.footing.waiting is None
+    ground.run(0.0)
+    assert ground.sleepers == []
     ground.footing.wake()
     ground.run(10.0)
     assert (woken, ground.events, ground.sleepers) == ([0.0], [], [])

@@ -176,6 +176,24 @@ def test_the_old_server_s_calls_are_answered_there_and_the_new_one_s_here(work: 
     assert world.at_rest()
 
 
+def test_the_end_of_the_old_session_stops_no_handler_of_the_new_one(work: Work) -> None:
+    world = World(echo_router(), answers=work.router, policy=LATE)
+    world.run(1.0)
+    old = world.start(world.server.exchange(NOTE, ask("old"), timeout=5.0))
+    world.run(1.0)
+    line, _ = replaced(world)
+    asked(world)
+    world.run(1.0)
+    new = world.start(world.server.exchange(NOTE, ask("new")))
+    world.run(5.0)
+    assert line.server.fault() is Fault.CLEAN
+    assert isinstance(old.error, CallError)
+    assert work.ended == ["old stopped"]
+    work.gate.open = True
+    world.run(1.0)
+    assert new.result.message == say("new")
+
+
 def test_the_receipt_of_an_answer_from_before_comes_from_the_old_session(work: Work) -> None:
     router = Router()
 
@@ -188,13 +206,14 @@ def test_the_receipt_of_an_answer_from_before_comes_from_the_old_session(work: W
     held = asked(world, "held")
     strand = asked(world, kind=MARKETPLACE_SEARCH)
     world.run(0.5)
-    waiting = world.start(world.calls.receipt(strand.result))
+    waiting = [world.start(world.calls.receipt(strand.result))]
     replaced(world)
     asked(world, "new")
     world.run(1.0)
-    assert not waiting.is_over()
+    waiting.append(world.start(world.calls.receipt(strand.result)))
+    assert not any(each.is_over() for each in waiting)
     world.run(1.0)
-    assert waiting.result is not None
+    assert all(each.result is not None for each in waiting)
     work.gate.open = True
     world.run(1.0)
     assert held.result.message == say("held")

@@ -295,6 +295,7 @@ def test_a_server_that_knows_nothing_stops_nobody_and_each_call_learns_its_fate(
     assert once.result.replayed, "the server had executed it before it was killed"
     assert queued.result.message == say("queued")
     assert work.begun.count("once") == 1
+    assert world.calls._asker.retries._tokens == RETRIES.tokens, "the end of a session costs nothing"
     assert world.at_rest()
 
 
@@ -381,6 +382,32 @@ def test_what_moved_to_another_session_and_fails_there_is_tried_again_as_anythin
     assert world.calls._asker.retries._tokens == RETRIES.tokens - 1 + RETRIES.token_ratio
 
 
+def test_however_often_a_call_moves_its_attempts_are_those_that_were_judged() -> None:
+    """Four servers die over it, and the fifth one is busy: it is asked again, as one that fails for the first time."""
+    begun = 0
+    router = Router()
+
+    @router.on(REDEEM)
+    async def redeem(message: v1.Search, call: Call) -> v1.GoAway:
+        nonlocal begun
+        begun += 1
+        if begun < 5:
+            await Gate()
+        if begun == 5:
+            raise Fail(Status.UNAVAILABLE, "BUSY", disposition=Disposition.NOT_PROCESSED)
+        return say(message.query)
+
+    world = World(router, retry=RetryPolicy(attempts=2, first_delay=1.0, longest_delay=8.0))
+    strand = asked(world, kind=REDEEM, key="k", timeout=1000.0)
+    for _ in range(4):
+        world.run(15.0)
+        world.lose()
+        world.start_platform()
+    world.run(20.0)
+    assert strand.result.message == say("x")
+    assert begun == 6
+
+
 # The end of it all
 
 
@@ -420,6 +447,7 @@ def test_giving_up_on_a_line_waits_for_the_end_of_that(work: Work) -> None:
     world.run(1.0)
     assert world.fault() is Fault.CLEAN
     assert world.ended == 1
+    assert world.running.is_over()
 
 
 def test_a_line_that_is_lost_after_giving_up_is_the_end(work: Work) -> None:
@@ -490,6 +518,7 @@ def test_nobody_waits_for_a_transport_that_takes_long_to_end(kind: Any) -> None:
     while old.client.connection.takes_requests:
         world.run(1.0)
     assert old.client.fault() is None
+    assert world.calls.takes_requests
     made = asked(world, "made", kind, key=key and f"{key}2")
     world.run(4.0)
     assert not made.is_over()
