@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "docs/spec/formal"
 PAGE = MODELS / "README.md"
 REAL = "real"
-BEGIN, END = "<!-- begin results -->", "<!-- end results -->"
+BEGIN, END = "<!-- ProVerif: from here -->", "<!-- ProVerif: to here -->"
 HEADER = ("model", "variant", "query", "result")
 TIMEOUT_SECONDS = 3600.0
 
@@ -125,7 +125,7 @@ def models() -> list[Model]:
 
 
 def run(model: Model, variant: str, proverif: str) -> tuple[list[Result], float]:
-    """The results of one variant, and the seconds that took. Raises RuntimeError where ProVerif does not answer."""
+    """The results of one variant, and how many seconds they took. Raises RuntimeError where there are none."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, model.name)
         path.write_text(model.text(variant), encoding="utf-8")
