@@ -518,7 +518,6 @@ def test_nobody_waits_for_a_transport_that_takes_long_to_end(kind: Any) -> None:
     while old.client.connection.takes_requests:
         world.run(1.0)
     assert old.client.fault() is None
-    assert world.calls.takes_requests
     made = asked(world, "made", kind, key=key and f"{key}2")
     world.run(4.0)
     assert not made.is_over()
@@ -530,3 +529,20 @@ def test_nobody_waits_for_a_transport_that_takes_long_to_end(kind: Any) -> None:
     else:
         assert failure_of(sent).reason == "PEER_SILENT"
     assert world.at_rest()
+
+
+def test_one_that_lasts_takes_requests_also_before_it_learns_of_the_end() -> None:
+    world = World(echo_router(), policy=replace(SOON, session_timeout=0.0))
+    world.run(20.0)
+    world.closing_takes = 5.0
+    old = world.line
+    old.drop()
+    while old.client.connection.takes_requests:
+        world.run(1.0)
+    assert world.calls.waiting is None
+    assert world.calls.takes_requests
+    world.calls.give_up(Closed(Fault.ABANDONED, "test", "enough"))
+    assert not world.calls.takes_requests
+    world.run(10.0)
+    assert world.fault() is Fault.PEER_SILENT
+    assert not world.calls.takes_requests
