@@ -87,7 +87,9 @@ def test_a_session_that_came_back_waits_no_longer() -> None:
     both.sessions[first.session_id] = first
     both.reconnect()
     both.run_until(lambda: both.server.seen(Opened))
+    assert table.waiting() == [first]
     table.enter(first)
+    assert table.waiting() == []
     assert keep(table, second) == []
     assert not first.ended
 
